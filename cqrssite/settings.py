@@ -1,0 +1,200 @@
+"""Django settings, and the only reader of the environment.
+
+Every variable is a field of `Environment`, prefixed CONTACTS_; `.env` in the project folder is read too, the environment wins.
+A wrong value stops the start with one sentence that names it.
+"""
+
+import secrets
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def _checked_address(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not (colon and host and port.isdigit() and 0 <= int(port) <= 65535):
+        raise ValueError("must be host:port, for example 127.0.0.1:8080")
+    return value
+
+
+Address = Annotated[str, AfterValidator(_checked_address)]
+
+
+def _split(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+
+
+class Environment(BaseSettings):
+    """What can be set. The descriptions are those of README and .env.example."""
+
+    model_config = SettingsConfigDict(env_prefix="CONTACTS_", env_file=BASE_DIR / ".env", extra="ignore")
+
+    gateway_bind: Address = Field("127.0.0.1:8080", description="where the gateway listens")
+    reader_bind: Address = Field("127.0.0.1:9998", description="where the reader listens")
+    database_bind: Address = Field("127.0.0.1:8888", description="where the database service listens")
+    broker_bind: Address = Field("127.0.0.1:1883", description="where the broker listens")
+
+    reader_address: Address = Field("127.0.0.1:9998", description="where the gateway finds the reader")
+    database_read_address: Address = Field("127.0.0.1:8888", description="where the reader finds the database service")
+    database_write_address: Address = Field("127.0.0.1:8888", description="where the writer finds the database service")
+    broker_address: Address = Field("127.0.0.1:1883", description="where gateway and writer find the broker")
+
+    delay: float = Field(
+        3.0, ge=0, le=86400, description="seconds from acceptance to commit; the same for all processes"
+    )
+    single_messages: bool = Field(
+        False,
+        description="one command a message, on the contract's topics alone, never sent again on silence: for a foreign writer",
+    )
+    journal_limit: int = Field(
+        200_000, ge=1, description="commands that may be unsettled; beyond, mutations are refused"
+    )
+    writer_limit: int = Field(
+        200_000, ge=1, description="commands the writer holds; beyond, it leaves them to be sent again"
+    )
+    keep_commands_days: float = Field(
+        30, gt=0, description="days settled commands are kept, and idempotency keys with them"
+    )
+
+    read_token: str = Field("", description="token the read services ask for and their clients send; empty: none")
+    write_token: str = Field("", description="token the write service asks for and the writer sends; empty: none")
+    mqtt_username: str = Field("", description="user at the broker; empty: anonymous")
+    mqtt_password: str = Field("", description="password at the broker")
+
+    var: Path = Field(BASE_DIR / "var", description="folder of the embedded databases and the secret key")
+    secret_key: str = Field("", description="Django's secret key; empty: made once and kept in the var folder")
+    debug: bool = Field(False, description="Django's debug mode")
+    allowed_hosts: Names = Field(
+        ["localhost", "127.0.0.1", "[::1]"], description="host names the gateway answers to, separated by commas"
+    )
+    allowed_origins: Names = Field(
+        [], description="origins besides its own whose pages may use the gateway, for example https://app.example.org"
+    )
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR")
+
+
+def read_environment() -> Environment:
+    """The settings; ends the process with a sentence for each wrong value."""
+    try:
+        return Environment()  # type: ignore[call-arg]
+    except ValidationError as error:
+        sentences = [
+            f"CONTACTS_{str(wrong['loc'][0]).upper()} is wrong: {wrong['msg'].removeprefix('Value error, ')}"
+            f" (it is {wrong['input']!r})"
+            for wrong in error.errors()
+        ]
+        sys.exit("\n".join(sentences))
+
+
+def _secret_key() -> str:
+    """The key given, or one made once and kept readable to the owner alone."""
+    if CONTACTS.secret_key:
+        return CONTACTS.secret_key
+    CONTACTS.var.mkdir(parents=True, exist_ok=True)
+    path = CONTACTS.var / "secret-key"
+    try:
+        with path.open("x") as file:
+            path.chmod(0o600)
+            file.write(secrets.token_urlsafe(50))
+    except FileExistsError:
+        pass
+    return path.read_text()
+
+
+CONTACTS = read_environment()
+
+SECRET_KEY = _secret_key()
+DEBUG = CONTACTS.debug
+ALLOWED_HOSTS = CONTACTS.allowed_hosts
+CSRF_TRUSTED_ORIGINS = CONTACTS.allowed_origins
+
+INSTALLED_APPS = [
+    "daphne",
+    "cqrssite",
+    "contacts_read",
+    "contacts_write",
+    "database_service",
+    "channels",
+    "graphene_django",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "cqrssite.urls"
+ASGI_APPLICATION = "cqrssite.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+
+def _sqlite(name: str) -> dict[str, Any]:
+    """A SQLite database that many processes share and that a power cut does not undo."""
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": CONTACTS.var / f"{name}.sqlite3",
+        "OPTIONS": {
+            "timeout": 10,
+            "transaction_mode": "IMMEDIATE",
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+        },
+    }
+
+
+# `default`: the gateway's (users, sessions, the journal). `contacts`: the database service's.
+DATABASES = {"default": _sqlite("gateway"), "contacts": _sqlite("contacts")}
+DATABASE_ROUTERS = ["cqrssite.router.SideRouter"]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en-us"
+
+STATIC_URL = "/static/"
+WHITENOISE_USE_FINDERS = True
+STATICFILES_DIRS: list[Path] = []
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "{asctime}.{msecs:03.0f} {levelname} {name}: {message}", "datefmt": "%H:%M:%S", "style": "{"}
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": CONTACTS.log_level},
+    # Says every keepalive at INFO.
+    "loggers": {"amqtt": {"level": "WARNING"}, "transitions": {"level": "WARNING"}},
+}

@@ -1,0 +1,63 @@
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class StatusEnum(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    OK: _ClassVar[StatusEnum]
+    ERROR: _ClassVar[StatusEnum]
+OK: StatusEnum
+ERROR: StatusEnum
+
+class Contact(_message.Message):
+    __slots__ = ("id", "name", "last_updated", "version", "meta")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    LAST_UPDATED_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    META_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    name: str
+    last_updated: _timestamp_pb2.Timestamp
+    version: int
+    meta: CommandMeta
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., last_updated: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[int] = ..., meta: _Optional[_Union[CommandMeta, _Mapping]] = ...) -> None: ...
+
+class ContactReference(_message.Message):
+    __slots__ = ("id", "meta")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    META_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    meta: CommandMeta
+    def __init__(self, id: _Optional[str] = ..., meta: _Optional[_Union[CommandMeta, _Mapping]] = ...) -> None: ...
+
+class CommandMeta(_message.Message):
+    __slots__ = ("command_id", "depends_on", "waited_ms", "expected_version", "actor", "cancelled")
+    COMMAND_ID_FIELD_NUMBER: _ClassVar[int]
+    DEPENDS_ON_FIELD_NUMBER: _ClassVar[int]
+    WAITED_MS_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_VERSION_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    CANCELLED_FIELD_NUMBER: _ClassVar[int]
+    command_id: str
+    depends_on: str
+    waited_ms: int
+    expected_version: int
+    actor: str
+    cancelled: bool
+    def __init__(self, command_id: _Optional[str] = ..., depends_on: _Optional[str] = ..., waited_ms: _Optional[int] = ..., expected_version: _Optional[int] = ..., actor: _Optional[str] = ..., cancelled: _Optional[bool] = ...) -> None: ...
+
+class RequestResponse(_message.Message):
+    __slots__ = ("status", "Message")
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    status: StatusEnum
+    Message: str
+    def __init__(self, status: _Optional[_Union[StatusEnum, str]] = ..., Message: _Optional[str] = ...) -> None: ...

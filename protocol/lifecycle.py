@@ -1,0 +1,199 @@
+"""How every service starts, says that it is healthy, waits for others and ends.
+
+On SIGTERM or SIGINT: health turns NOT_SERVING first, then nothing new is accepted, what runs is drained, then all is closed.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+
+import grpc
+import tenacity
+import uvloop
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from protocol.credentials import TokenGuard
+
+log = logging.getLogger("protocol.lifecycle")
+
+# A gRPC message over this is refused on both ends, in bytes: a batch of 1,000 commands or contacts fits four times.
+MAX_MESSAGE = 4 * 1024 * 1024
+
+_SIZES = [("grpc.max_receive_message_length", MAX_MESSAGE), ("grpc.max_send_message_length", MAX_MESSAGE)]
+
+
+class StartError(Exception):
+    """A service cannot start; the message says why in one line."""
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """("127.0.0.1", 8888) of "127.0.0.1:8888"; an IPv6 host stands in brackets."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def run(main: Coroutine[None, None, None]) -> None:
+    """Runs a service's main coroutine to its end, on uvloop."""
+    uvloop.run(main)
+
+
+async def stop_signal() -> str:
+    """Waits for SIGTERM or SIGINT and returns its name."""
+    loop = asyncio.get_running_loop()
+    received: asyncio.Future[str] = loop.create_future()
+
+    def receive(name: str) -> None:
+        if not received.done():
+            received.set_result(name)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, receive, number.name)
+    try:
+        return await received
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+class Backoff:
+    """Pauses that double from `first` to `most` seconds, with jitter, until `reset`."""
+
+    def __init__(self, first: float = 0.1, most: float = 2.0) -> None:
+        self._pause = tenacity.wait_exponential_jitter(initial=first, max=most, jitter=first)
+        self._state = tenacity.RetryCallState(tenacity.AsyncRetrying(), None, (), {})
+
+    def reset(self) -> None:
+        """The next pause is the first again."""
+        self._state.attempt_number = 1
+
+    def next(self) -> float:
+        """The next pause, in seconds."""
+        pause = self._pause(self._state)
+        self._state.attempt_number += 1
+        return pause
+
+    async def pause(self) -> None:
+        await asyncio.sleep(self.next())
+
+
+async def keep(
+    session: Callable[[Callable[[], None]], Awaitable[None]],
+    *,
+    what: str,
+    errors: tuple[type[BaseException], ...],
+    first: float = 0.1,
+    most: float = 2.0,
+) -> None:
+    """Runs `session` again, with backoff, whenever it ends or fails with one of `errors`; ends when cancelled.
+
+    `session` gets a function to call once it is connected: that ends the outage. An outage is said in one line
+    when it begins ("waiting for <what>: <why>") and in one when it ends.
+    """
+    backoff = Backoff(first, most)
+    waiting = False
+
+    def connected() -> None:
+        nonlocal waiting
+        backoff.reset()
+        if waiting:
+            log.info("connected to %s", what)
+        waiting = False
+
+    while True:
+        try:
+            await session(connected)
+            reason = "it closed the connection"
+        except errors as error:
+            reason = describe(error)
+        if not waiting:
+            log.warning("waiting for %s: %s", what, reason)
+            waiting = True
+        await backoff.pause()
+
+
+def describe(error: BaseException) -> str:
+    """One line for an error of gRPC, MQTT or the system."""
+    if isinstance(error, grpc.aio.AioRpcError):
+        return f"{error.code().name}: {error.details()}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def open_channel(address: str) -> grpc.aio.Channel:
+    """A channel to a service of ours or a foreign one; belongs to the running event loop.
+
+    Reconnects within 100 to 500 ms. A peer that is frozen is noticed by keepalive after 5 s.
+    """
+    return grpc.aio.insecure_channel(
+        address,
+        options=[
+            *_SIZES,
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.min_reconnect_backoff_ms", 100),
+            ("grpc.max_reconnect_backoff_ms", 500),
+            ("grpc.keepalive_time_ms", 10_000),
+            ("grpc.keepalive_timeout_ms", 5_000),
+        ],
+    )
+
+
+@contextlib.asynccontextmanager
+async def grpc_server(
+    bind: str,
+    register: Callable[[grpc.aio.Server], None],
+    *,
+    tokens: Mapping[str, str],
+    before_stop: Callable[[], None] = lambda: None,
+    max_calls: int = 1000,
+    grace: float = 5.0,
+) -> AsyncIterator[int]:
+    """Serves on `bind` ("host:port"; port 0: a free one) within the context, and yields the port.
+
+    register: adds the servicers. tokens: full name of each service registered to its token (empty: open).
+    before_stop: called after health turned NOT_SERVING, to end what would not end by itself (streams).
+    max_calls: calls at once, more get RESOURCE_EXHAUSTED. grace: seconds that running calls have on the way out.
+    Raises StartError when the address cannot be had.
+    """
+    server = grpc.aio.server(
+        interceptors=[TokenGuard(tokens)],
+        maximum_concurrent_rpcs=max_calls,
+        options=[
+            *_SIZES,
+            # Without this a second process shares the port silently and takes half of the calls.
+            ("grpc.so_reuseport", 0),
+            ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+            ("grpc.keepalive_permit_without_calls", 1),
+        ],
+    )
+    register(server)
+    checks = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    names = (*tokens, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server)
+    try:
+        port = server.add_insecure_port(bind)
+    except RuntimeError as error:
+        raise StartError(f"cannot listen on {bind}: is the port in use?") from error
+    await server.start()
+    for service in ("", *tokens):
+        await checks.set(service, health_pb2.HealthCheckResponse.SERVING)
+    try:
+        yield port
+    finally:
+        await checks.enter_graceful_shutdown()
+        before_stop()
+        await server.stop(grace)
+
+
+async def is_healthy(address: str, service: str = "", *, within: float = 1.0) -> bool:
+    """Whether the gRPC service at `address` says SERVING within so many seconds. One without a health service counts."""
+    async with open_channel(address) as channel:
+        try:
+            answer = await health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(service=service), timeout=within
+            )
+        except grpc.aio.AioRpcError as error:
+            return error.code() is grpc.StatusCode.UNIMPLEMENTED
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

@@ -1,0 +1,39 @@
+"""What a name, an id and a count have to be. The gateway refuses early by these rules; the database decides by them."""
+
+import re
+import unicodedata
+
+MAX_NAME = 200
+MAX_ID = 100
+MAX_COUNT = 1000
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}\Z")
+
+
+def name_error(name: str) -> str | None:
+    """Why `name` is no name of a contact (as a sentence), or None. Expects it trimmed."""
+    if not name.strip():
+        return "name must not be empty"
+    if len(name) > MAX_NAME:
+        return f"name must be at most {MAX_NAME} characters, not {len(name)}"
+    for character in name:
+        # Cc: control characters; Cs: lone surrogates, which UTF-8 cannot carry.
+        if unicodedata.category(character) in ("Cc", "Cs"):
+            return f"name must not contain the control character U+{ord(character):04X}"
+    return None
+
+
+def id_error(value: str, what: str = "id") -> str | None:
+    """Why `value` is no id (as a sentence that begins with `what`), or None."""
+    if _ID.match(value):
+        return None
+    if not value:
+        return f"{what} must not be empty"
+    return f"{what} must be 1 to {MAX_ID} letters, digits or . _ : - and begin with a letter or digit"
+
+
+def count_error(count: int) -> str | None:
+    """Why `count` is no number of contacts to list, or None."""
+    if 0 <= count <= MAX_COUNT:
+        return None
+    return f"count must be 0 to {MAX_COUNT}, not {count}"

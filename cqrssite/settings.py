@@ -1,27 +1,46 @@
 """Django settings, and the only reader of the environment.
 
-Every variable is a field of `Environment`, prefixed CONTACTS_; `.env` in the project folder is read too, the environment wins.
-A wrong value stops the start with one sentence that names it.
+Every variable is a field of `Environment`, prefixed CONTACTS_. `.env` in the project folder is read too; the
+environment wins.
+A wrong value, or a name that is no setting, stops the start with one sentence that names it.
 """
 
+import difflib
+import os
 import secrets
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+PREFIX = "CONTACTS_"
 
 
-def _checked_address(value: str) -> str:
+def _checked_bind(value: str) -> str:
     host, colon, port = value.rpartition(":")
-    if not (colon and host and port.isdigit() and 0 <= int(port) <= 65535):
+    if not (colon and host and port.isdecimal() and 0 <= int(port) <= 65535):
         raise ValueError("must be host:port, for example 127.0.0.1:8080")
     return value
 
 
+def _checked_address(value: str) -> str:
+    return _checked_bind(value) if value else value
+
+
+def _reachable(bind: str) -> str:
+    """Where this machine reaches what listens on `bind`."""
+    host, _, port = bind.rpartition(":")
+    return f"{ {'0.0.0.0': '127.0.0.1', '[::]': '[::1]'}.get(host, host) }:{port}"
+
+
+def _in_project(path: Path) -> Path:
+    return BASE_DIR / path
+
+
+Bind = Annotated[str, AfterValidator(_checked_bind)]
 Address = Annotated[str, AfterValidator(_checked_address)]
 
 
@@ -35,24 +54,36 @@ Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 class Environment(BaseSettings):
     """What can be set. The descriptions are those of README and .env.example."""
 
-    model_config = SettingsConfigDict(env_prefix="CONTACTS_", env_file=BASE_DIR / ".env", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=BASE_DIR / ".env", extra="ignore")
 
-    gateway_bind: Address = Field("127.0.0.1:8080", description="where the gateway listens")
-    reader_bind: Address = Field("127.0.0.1:9998", description="where the reader listens")
-    database_bind: Address = Field("127.0.0.1:8888", description="where the database service listens")
-    broker_bind: Address = Field("127.0.0.1:1883", description="where the broker listens")
+    gateway_bind: Bind = Field("127.0.0.1:8080", description="where the gateway listens")
+    reader_bind: Bind = Field("127.0.0.1:9998", description="where the reader listens")
+    database_bind: Bind = Field("127.0.0.1:8888", description="where the database service listens")
+    broker_bind: Bind = Field("127.0.0.1:1883", description="where the broker listens")
 
-    reader_address: Address = Field("127.0.0.1:9998", description="where the gateway finds the reader")
-    database_read_address: Address = Field("127.0.0.1:8888", description="where the reader finds the database service")
-    database_write_address: Address = Field("127.0.0.1:8888", description="where the writer finds the database service")
-    broker_address: Address = Field("127.0.0.1:1883", description="where gateway and writer find the broker")
+    reader_address: Address = Field(
+        "", description="where the gateway finds the reader; empty: as CONTACTS_READER_BIND says"
+    )
+    database_read_address: Address = Field(
+        "", description="where the reader finds the database service; empty: as CONTACTS_DATABASE_BIND says"
+    )
+    database_write_address: Address = Field(
+        "", description="where the writer finds the database service; empty: as CONTACTS_DATABASE_BIND says"
+    )
+    broker_address: Address = Field(
+        "", description="where gateway and writer find the broker; empty: as CONTACTS_BROKER_BIND says"
+    )
 
     delay: float = Field(
-        3.0, ge=0, le=86400, description="seconds from acceptance to commit; the same for all processes"
+        3.0,
+        ge=0,
+        le=86400,
+        allow_inf_nan=False,
+        description="seconds from acceptance to commit; the same for all processes",
     )
     single_messages: bool = Field(
         False,
-        description="one command a message, on the contract's topics alone, never sent again on silence: for a foreign writer",
+        description="one command a message, on the contract's topics, never sent again on silence (foreign writers)",
     )
     journal_limit: int = Field(
         200_000, ge=1, description="commands that may be unsettled; beyond, mutations are refused"
@@ -61,7 +92,11 @@ class Environment(BaseSettings):
         200_000, ge=1, description="commands the writer holds; beyond, it leaves them to be sent again"
     )
     keep_commands_days: float = Field(
-        30, gt=0, description="days settled commands are kept, and idempotency keys with them"
+        30,
+        gt=0,
+        le=36500,
+        allow_inf_nan=False,
+        description="days settled commands are kept, and idempotency keys with them",
     )
 
     read_token: str = Field("", description="token the read services ask for and their clients send; empty: none")
@@ -69,7 +104,10 @@ class Environment(BaseSettings):
     mqtt_username: str = Field("", description="user at the broker; empty: anonymous")
     mqtt_password: str = Field("", description="password at the broker")
 
-    var: Path = Field(BASE_DIR / "var", description="folder of the embedded databases and the secret key")
+    # A relative path is one of the project folder, wherever the command was started.
+    var: Annotated[Path, AfterValidator(_in_project)] = Field(
+        Path("var"), validate_default=True, description="folder of the embedded databases and the secret key"
+    )
     secret_key: str = Field("", description="Django's secret key; empty: made once and kept in the var folder")
     debug: bool = Field(False, description="Django's debug mode")
     allowed_hosts: Names = Field(
@@ -78,38 +116,71 @@ class Environment(BaseSettings):
     allowed_origins: Names = Field(
         [], description="origins besides its own whose pages may use the gateway, for example https://app.example.org"
     )
-    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+
+    @model_validator(mode="after")
+    def _find_what_is_not_said(self) -> Self:
+        self.reader_address = self.reader_address or _reachable(self.reader_bind)
+        self.database_read_address = self.database_read_address or _reachable(self.database_bind)
+        self.database_write_address = self.database_write_address or _reachable(self.database_bind)
+        self.broker_address = self.broker_address or _reachable(self.broker_bind)
+        return self
 
 
 def read_environment() -> Environment:
-    """The settings; ends the process with a sentence for each wrong value."""
+    """The settings; ends the process with a sentence for each wrong value and each name that is no setting."""
     try:
-        return Environment()  # type: ignore[call-arg]
+        environment = Environment()  # type: ignore[call-arg]
     except ValidationError as error:
-        sentences = [
-            f"CONTACTS_{str(wrong['loc'][0]).upper()} is wrong: {wrong['msg'].removeprefix('Value error, ')}"
-            f" (it is {wrong['input']!r})"
-            for wrong in error.errors()
-        ]
-        sys.exit("\n".join(sentences))
+        sys.exit("\n".join(_sentence(PREFIX + str(wrong["loc"][0]).upper(), wrong) for wrong in error.errors()))
+    # A misspelt name would leave its setting at the default, and the delay of two processes different.
+    names = [PREFIX + field.upper() for field in Environment.model_fields]
+    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in names)
+    if unknown:
+        sys.exit("\n".join(f"{name} is no setting{_suggestion(name, names)}" for name in unknown))
+    return environment
+
+
+def _sentence(name: str, wrong: Any) -> str:
+    what = wrong["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+    return f"{name} is wrong: {what} (it is {wrong['input']!r})"
+
+
+def _suggestion(name: str, names: list[str]) -> str:
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _make_var_folder() -> None:
+    try:
+        CONTACTS.var.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sys.exit(f"CONTACTS_VAR is wrong: cannot make the folder {CONTACTS.var}: {error.strerror}")
 
 
 def _secret_key() -> str:
     """The key given, or one made once and kept readable to the owner alone."""
     if CONTACTS.secret_key:
         return CONTACTS.secret_key
-    CONTACTS.var.mkdir(parents=True, exist_ok=True)
     path = CONTACTS.var / "secret-key"
-    try:
-        with path.open("x") as file:
-            path.chmod(0o600)
-            file.write(secrets.token_urlsafe(50))
-    except FileExistsError:
-        pass
+    if not path.exists():
+        # Linked into place whole: of processes that start at once each must read the same, complete key.
+        draft = path.with_name(f"secret-key.{os.getpid()}")
+        try:
+            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                file.write(secrets.token_urlsafe(50))
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            sys.exit(f"CONTACTS_VAR is wrong: cannot write {path}: {error.strerror}")
+        finally:
+            draft.unlink(missing_ok=True)
     return path.read_text()
 
 
 CONTACTS = read_environment()
+_make_var_folder()
 
 SECRET_KEY = _secret_key()
 DEBUG = CONTACTS.debug

@@ -1,0 +1,395 @@
+"""The real processes, for tests: on free ports, with their own databases, killed and restarted at will, none left behind.
+
+with Stack(delay=0.3) as stack:
+    stack.start_ring()
+    stack["reader"].kill()
+    stack["reader"].start()
+"""
+
+import atexit
+import contextlib
+import functools
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from cqrssite.settings import Environment
+
+ROOT = Path(__file__).resolve().parent.parent
+FOREIGN = ROOT / "tests" / "foreign"
+HOST = "127.0.0.1"
+
+# Seconds for a process to start on a machine that is busy with others.
+START = 40.0
+
+_open_stacks: list["Stack"] = []
+_ports_given: set[int] = set()
+
+
+class Stack:
+    """A folder, ports and settings, and the processes that share them; leaving it ends them all.
+
+    delay: of the commands, in seconds. settings: further fields of `cqrssite.settings.Environment`.
+    """
+
+    def __init__(self, *, delay: float = 0.5, migrated: bool = True, **settings: object) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="contacts-"))
+        self.var = self.folder / "var"
+        if migrated:
+            shutil.copytree(_migrated_databases(), self.var)
+        else:
+            self.var.mkdir()
+        self.address = {role: f"{HOST}:{free_port()}" for role in ("broker", "database", "reader", "gateway")}
+        self.services: dict[str, Service] = {}
+        self._settings: dict[str, object] = {
+            "var": self.var,
+            "delay": delay,
+            "broker_bind": self.address["broker"],
+            "database_bind": self.address["database"],
+            "reader_bind": self.address["reader"],
+            "gateway_bind": self.address["gateway"],
+            "broker_address": self.address["broker"],
+            "database_read_address": self.address["database"],
+            "database_write_address": self.address["database"],
+            "reader_address": self.address["reader"],
+        } | settings
+        _open_stacks.append(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def __getitem__(self, name: str) -> "Service":
+        return self.services[name]
+
+    @property
+    def url(self) -> str:
+        """Where the first gateway answers."""
+        return f"http://{self.address['gateway']}"
+
+    # What can be in it. None of these starts anything.
+
+    def broker(self) -> "Service":
+        address = self.address["broker"]
+        return self.add("broker", manage("runbroker"), ready=lambda: answers_mqtt(address))
+
+    def mosquitto(self) -> "Service":
+        """Mosquitto as Debian ships it, in the broker's place; without persistence, like ours."""
+        address = self.address["broker"]
+        config = self.folder / "mosquitto.conf"
+        config.write_text(f"listener {address.rpartition(':')[2]} {HOST}\nallow_anonymous true\n")
+        command = [need_binary("/usr/sbin/mosquitto"), "-c", str(config)]
+        return self.add("broker", command, ready=lambda: answers_mqtt(address))
+
+    def database(self, *arguments: str) -> "Service":
+        address = self.address["database"]
+        return self.add("database", manage("rundatabase", *arguments), ready=lambda: answers_grpc(address))
+
+    def reader(self) -> "Service":
+        address = self.address["reader"]
+        return self.add("reader", manage("runreader"), ready=lambda: answers_grpc(address))
+
+    def writer(self) -> "Service":
+        return self.add("writer", manage("runwriter"))
+
+    def gateway(self, name: str = "gateway", *, server: str = "uvicorn", address: str | None = None) -> "Service":
+        """A gateway under "uvicorn" or "runserver", at the stack's address unless another is given."""
+        address = address or self.address["gateway"]
+        if server == "uvicorn":
+            host, _, port = address.rpartition(":")
+            command = [sys.executable, "-m", "uvicorn", "cqrssite.asgi:application", "--interface", "asgi3"]
+            command += ["--host", host, "--port", port, "--no-access-log"]
+        else:
+            command = manage("runserver", address, "--noreload")
+        return self.add(name, command, ready=lambda: answers_http(f"http://{address}/healthz"), gateway_bind=address)
+
+    def foreign(self, role: str, *arguments: str) -> "Service":
+        """A stand-in of `tests/foreign` in the place of our database, reader, writer or gateway."""
+        from tests.foreign.stubs import contract_stubs
+
+        ready: dict[str, Callable[[], bool]] = {
+            "database": lambda: answers_grpc(self.address["database"]),
+            "reader": lambda: answers_grpc(self.address["reader"]),
+            "writer": lambda: "subscribed" in self.services[role].log(),
+            "gateway": lambda: answers_http(f"http://{self.address['gateway']}/healthz"),
+        }
+        command = [sys.executable, str(FOREIGN / f"{role}.py"), *arguments]
+        for name in ("broker", "database", "reader", "gateway"):
+            command += [f"--{name}", self.address[name]]
+        command += ["--delay", str(self._settings["delay"])]
+        service = self.add(role, command, ready=ready[role])
+        service.environment["PYTHONPATH"] = str(contract_stubs())
+        return service
+
+    def add(
+        self, name: str, command: Sequence[str], *, ready: Callable[[], bool] = lambda: True, **settings: object
+    ) -> "Service":
+        """A process by this name; `settings` are its own besides those of the stack."""
+        environment = _environment(self._settings | settings)
+        self.services[name] = Service(name, command, environment, self.folder / f"{name}.log", ready)
+        return self.services[name]
+
+    # What is done with it.
+
+    def start_ring(self) -> Self:
+        """Starts our five services at once and waits until the gateway says that all of them are there."""
+        self.broker(), self.database(), self.reader(), self.writer(), self.gateway()
+        return self.start()
+
+    def start(self, *, ready: bool = True) -> Self:
+        """Starts what does not run and waits until it answers; with `ready`, until the ring is whole."""
+        for service in self.services.values():
+            if not service.running:
+                service.start(wait=False)
+        for service in self.services.values():
+            service.wait_ready()
+        if ready:
+            self.wait_whole()
+        return self
+
+    def wait_whole(self, within: float = START) -> None:
+        """Waits until the first gateway says that journal, broker, reader and database are there."""
+        until(lambda: answers_http(f"{self.url}/readyz"), within=within, what="/readyz says that all is there")
+
+    def pids(self) -> list[int]:
+        """The processes alive that were started with this stack's folder, whoever started them (Linux)."""
+        marks = (f"CONTACTS_VAR={self.var}\0".encode(), f"CONTACTS_VAR={self.var}".encode())
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                environ = (entry / "environ").read_bytes() + b"\0"
+                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+                if marks[0] in environ and state != "Z":
+                    found.append(int(entry.name))
+        return found
+
+    def close(self) -> None:
+        """Ends every process, also those that a process of the stack started; removes the folder."""
+        for service in self.services.values():
+            service.kill()
+        for pid in self.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        _open_stacks.remove(self)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Service:
+    """One process, in a process group of its own; its output, over all its lives, goes to one file."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], environment: dict[str, str], log: Path, ready: Callable[[], bool]
+    ) -> None:
+        self.name = name
+        self.command = list(command)
+        self.environment = environment
+        self._log = log
+        self._ready = ready
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, f"{self.name} was never started"
+        return self._process.pid
+
+    def start(self, *, wait: bool = True) -> Self:
+        """Starts it; with `wait`, returns once it answers."""
+        assert not self.running, f"{self.name} runs already"
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self.command,
+                cwd=ROOT,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        if wait:
+            self.wait_ready()
+        return self
+
+    def wait_ready(self, within: float = START) -> None:
+        """Waits until it answers; fails at once when it ended."""
+
+        def answers() -> bool:
+            assert self.running, f"{self.name} ended with {self._process and self._process.returncode}:\n{self.log()}"
+            return self._ready()
+
+        until(answers, within=within, what=f"{self.name} answers", show=self.log)
+
+    def kill(self) -> None:
+        """kill -9, and gone when this returns."""
+        self._signal(signal.SIGKILL)
+        if self._process is not None:
+            self._process.wait()
+
+    def terminate(self, within: float = 15) -> int:
+        """SIGTERM; returns the exit code."""
+        self._signal(signal.SIGTERM)
+        return self.wait_end(within)
+
+    def freeze(self) -> None:
+        """SIGSTOP: it holds its connections and answers nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def wait_end(self, within: float = START) -> int:
+        """The exit code; fails when it still runs after so many seconds."""
+        assert self._process is not None, f"{self.name} was never started"
+        try:
+            return self._process.wait(within)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.name} still runs after {within} s:\n{self.log()}") from None
+
+    def log(self) -> str:
+        """Everything it wrote."""
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.running:
+            os.killpg(self.pid, number)
+
+
+def until(
+    condition: Callable[[], object],
+    *,
+    within: float,
+    what: str,
+    show: Callable[[], str] = lambda: "",
+    every: float = 0.05,
+) -> None:
+    """Polls until `condition` is true; after so many seconds fails with `what` was expected and what `show` gives."""
+    deadline = time.monotonic() + within
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within} s: {what}\n{show()}")
+        time.sleep(every)
+
+
+def manage(*arguments: str) -> list[str]:
+    """The command line of a management command."""
+    return [sys.executable, "manage.py", *arguments]
+
+
+def run_manage(stack: Stack, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Runs a management command of the stack to its end; fails when it fails."""
+    return subprocess.run(
+        manage(*arguments),
+        cwd=ROOT,
+        env=_environment(stack._settings) | environment,
+        capture_output=True,
+        text=True,
+        timeout=START,
+        check=True,
+    )
+
+
+def free_port() -> int:
+    """A port that nobody has; below the ephemeral ones, so that no outgoing connection takes it while its owner is down."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((HOST, port))
+            if port not in _ports_given:
+                _ports_given.add(port)
+                return port
+
+
+def need_binary(path: str) -> str:
+    """The path when it is there; otherwise the test is skipped on a laptop and fails in CI."""
+    if not Path(path).exists():
+        reason = f"{path} is not installed"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return path
+
+
+def answers_http(url: str) -> bool:
+    """Whether GET answers 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def answers_grpc(address: str) -> bool:
+    """Whether a gRPC service answers and says SERVING; one without a health service counts."""
+    with grpc.insecure_channel(address) as channel:
+        try:
+            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=1)
+        except grpc.RpcError as error:
+            code: Any = error
+            return bool(code.code() is grpc.StatusCode.UNIMPLEMENTED)
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def answers_mqtt(address: str) -> bool:
+    """Whether a broker accepts an MQTT 3.1.1 connection."""
+    host, _, port = address.rpartition(":")
+    identifier = f"harness-{random.getrandbits(32):08x}".encode()
+    body = b"\0\4MQTT\4\2\0\x3c" + len(identifier).to_bytes(2, "big") + identifier
+    try:
+        with socket.create_connection((host, int(port)), timeout=1) as connection:
+            connection.sendall(b"\x10" + bytes([len(body)]) + body)
+            accepted = connection.recv(4) == b"\x20\x02\0\0"
+            connection.sendall(b"\xe0\0")
+            return accepted
+    except OSError:
+        return False
+
+
+def logs_of_open_stacks(lines: int = 60) -> list[tuple[str, str]]:
+    """(service, the last lines it wrote) of all that is open: what a failed test shows."""
+    return [
+        (service.name, "\n".join(service.log().splitlines()[-lines:]))
+        for stack in _open_stacks
+        for service in stack.services.values()
+    ]
+
+
+def _environment(settings: dict[str, object]) -> dict[str, str]:
+    """The environment of a process: each setting said, so that neither the caller's nor a `.env` gets in."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CONTACTS_")}
+    environment |= {"PYTHONUNBUFFERED": "1", "DJANGO_SETTINGS_MODULE": "cqrssite.settings"}
+    values = {name: field.default for name, field in Environment.model_fields.items()} | settings
+    for name, value in values.items():
+        environment[f"CONTACTS_{name.upper()}"] = ",".join(value) if isinstance(value, list) else str(value)
+    return environment
+
+
+@functools.cache
+def _migrated_databases() -> Path:
+    """A var folder with both databases migrated, made once a test run and copied for each stack."""
+    folder = Path(tempfile.mkdtemp(prefix="contacts-template-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    environment = _environment({"var": folder})
+    for database in ("default", "contacts"):
+        command = manage("migrate", "--database", database, "--verbosity", "0")
+        subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    return folder

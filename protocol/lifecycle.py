@@ -1,16 +1,16 @@
 """How every service starts, says that it is healthy, waits for others and ends.
 
-On SIGTERM or SIGINT: health turns NOT_SERVING first, then nothing new is accepted, what runs is drained, then all is closed.
+On SIGTERM or SIGINT: health turns NOT_SERVING first, then nothing new is accepted, what runs is drained, all is closed.
 """
 
 import asyncio
 import contextlib
 import logging
+import random
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 
 import grpc
-import tenacity
 import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -59,23 +59,27 @@ async def stop_signal() -> str:
 
 
 class Backoff:
-    """Pauses that double from `first` to `most` seconds, with jitter, until `reset`."""
+    """Pauses that double from `first` to `most` seconds until `reset`, each cut by up to half.
+
+    The cut spreads out those who lost the same peer at the same moment.
+    """
 
     def __init__(self, first: float = 0.1, most: float = 2.0) -> None:
-        self._pause = tenacity.wait_exponential_jitter(initial=first, max=most, jitter=first)
-        self._state = tenacity.RetryCallState(tenacity.AsyncRetrying(), None, (), {})
+        self._first, self._most = first, most
+        self._pause = first
 
     def reset(self) -> None:
         """The next pause is the first again."""
-        self._state.attempt_number = 1
+        self._pause = self._first
 
     def next(self) -> float:
         """The next pause, in seconds."""
-        pause = self._pause(self._state)
-        self._state.attempt_number += 1
-        return pause
+        pause = self._pause
+        self._pause = min(self._most, 2 * pause)
+        return random.uniform(pause / 2, pause)
 
     async def pause(self) -> None:
+        """Waits for the next pause."""
         await asyncio.sleep(self.next())
 
 
@@ -188,7 +192,7 @@ async def grpc_server(
 
 
 async def is_healthy(address: str, service: str = "", *, within: float = 1.0) -> bool:
-    """Whether the gRPC service at `address` says SERVING within so many seconds. One without a health service counts."""
+    """Whether the gRPC service at `address` says SERVING in so many seconds; one without a health service counts."""
     async with open_channel(address) as channel:
         try:
             answer = await health_pb2_grpc.HealthStub(channel).Check(

@@ -1,0 +1,33 @@
+"""The gateway as an ASGI application, the same under uvicorn and daphne.
+
+GraphQL and the probes are applications of their own in the Channels router; everything else is Django's.
+"""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cqrssite.settings")
+# First of all: nothing that touches a model can be imported before Django is set up.
+_django = get_asgi_application()
+
+from channels.routing import ProtocolTypeRouter  # noqa: E402
+from django.conf import settings  # noqa: E402
+
+from cqrssite import wiring  # noqa: E402
+from cqrssite.gateway.http import GraphQLEndpoint  # noqa: E402
+from cqrssite.gateway.websocket import GraphQLConsumer  # noqa: E402
+from cqrssite.probes import Probes  # noqa: E402
+from cqrssite.routing import ByPath, Lifespan, refuse_socket  # noqa: E402
+
+_graphql = GraphQLEndpoint(wiring.current, settings.CONTACTS)
+_sockets = GraphQLConsumer.as_asgi(gateway=wiring.current, settings=settings.CONTACTS)
+_probes = Probes(wiring.current, settings.CONTACTS.reader_address)
+
+application = ProtocolTypeRouter(
+    {
+        "http": ByPath({"/": _graphql, "/graphql": _graphql, "/healthz": _probes, "/readyz": _probes}, _django),
+        "websocket": ByPath({"/": _sockets, "/graphql": _sockets}, refuse_socket),
+        "lifespan": Lifespan(lambda: wiring.Gateway(settings.CONTACTS)),
+    }
+)

@@ -1,0 +1,45 @@
+"""Runs the gateway for development: daphne's runserver, with the gateway open from before the server accepts."""
+
+import asyncio
+from typing import Any
+
+from daphne.management.commands.runserver import Command as DaphneCommand
+from daphne.server import Server, twisted_loop
+from django.conf import settings
+from django.core.management.base import CommandError
+
+from cqrssite.stack import check_free
+from cqrssite.wiring import Gateway, check_migrated
+from protocol.lifecycle import StartError
+
+
+class GatewayServer(Server):
+    """Daphne knows no lifespan: the gateway is opened and closed around its run, on the loop it runs on."""
+
+    def run(self) -> None:
+        asyncio.set_event_loop(twisted_loop)
+        gateway = Gateway(settings.CONTACTS)
+        twisted_loop.run_until_complete(gateway.__aenter__())
+        try:
+            super().run()
+        finally:
+            twisted_loop.run_until_complete(gateway.__aexit__())
+
+
+class Command(DaphneCommand):
+    help = "Runs the gateway for development, by default at CONTACTS_GATEWAY_BIND; reloads when code changes."
+    server_cls = GatewayServer
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        options["addrport"] = options["addrport"] or settings.CONTACTS.gateway_bind
+        super().handle(*args, **options)
+
+    def run(self, **options: Any) -> None:
+        # Here, in the main thread: under the reloader the server runs in another, and its errors come as tracebacks.
+        host = f"[{self.addr}]" if self._raw_ipv6 else self.addr
+        try:
+            check_free([f"{host}:{self.port}"])
+            check_migrated()
+        except StartError as error:
+            raise CommandError(str(error)) from error
+        super().run(**options)

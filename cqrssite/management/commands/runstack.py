@@ -1,0 +1,44 @@
+"""Runs broker, database, reader, writer and gateway of this machine until it is told to stop."""
+
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+
+from cqrssite.console import Console, wants_colour
+from cqrssite.services import NAMES, services, urls
+from cqrssite.stack import Stack
+from protocol.lifecycle import StartError, run
+
+
+class Command(BaseCommand):
+    help = "Runs all services: applies migrations, starts each, restarts what dies, and ends all on Ctrl-C."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--memory", action="store_true", help="keep contacts in memory only")
+        parser.add_argument(
+            "--without",
+            action="append",
+            default=[],
+            choices=NAMES,
+            metavar="NAME",
+            help=f"do not start this service, it runs elsewhere ({', '.join(NAMES)}); may be repeated",
+        )
+
+    def handle(self, **options: Any) -> None:
+        for database in settings.DATABASES:
+            call_command("migrate", database=database, verbosity=0)
+        started = services(settings.CONTACTS, memory=options["memory"], without=options["without"])
+        console = Console(NAMES, sys.stdout, colour=wants_colour(sys.stdout))
+        stack = Stack(started, say=console.say, ready=self._tell_ready)
+        try:
+            run(stack.run())
+        except StartError as error:
+            raise CommandError(str(error)) from error
+
+    def _tell_ready(self, seconds: float) -> None:
+        lines = (f"  {what:9} {url}" for what, url in urls(settings.CONTACTS).items())
+        self.stdout.write("\n".join([f"Ready in {seconds:.1f} s:", *lines]))

@@ -1,0 +1,117 @@
+"""Opens what the gateway is made of, in order, joins the parts, and closes them again."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Self
+
+from asgiref.sync import sync_to_async
+from contacts_read.client import ReadClient
+from contacts_read.feed import NoticeFeed
+from contacts_write.journal import Journal
+from contacts_write.publisher import CommandPublisher
+from contacts_write.sweep import Sweep
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from contacts_write.mqtt import MqttLink
+from cqrssite.settings import Environment
+from protocol import topics
+from protocol.lifecycle import StartError
+
+log = logging.getLogger("cqrssite.wiring")
+
+
+class GatewayNotOpen(Exception):
+    """The gateway is starting or stopping."""
+
+
+_open: "Gateway | None" = None
+
+
+def current() -> "Gateway":
+    """The gateway of this process; raises GatewayNotOpen before it is opened and after it is closed."""
+    if _open is None:
+        raise GatewayNotOpen(GatewayNotOpen.__doc__)
+    return _open
+
+
+def check_migrated() -> None:
+    """Raises StartError when the gateway's database lacks a migration."""
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        raise StartError("migrations are not applied to the gateway's database: run manage.py migrate")
+
+
+def end_process() -> None:
+    """Ends this process as a supervisor would: it drains first."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Gateway:
+    """The clients and background tasks of one gateway process, open within `async with`; belongs to one event loop.
+
+    on_crash: called once when a background task fails, which is a defect; by default the process ends,
+    since a gateway without that task would look alive and settle or send nothing.
+    """
+
+    def __init__(self, contacts: Environment, *, on_crash: Callable[[], None] = end_process) -> None:
+        self._on_crash = on_crash
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closing = contextlib.AsyncExitStack()
+        self.owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self.reader = ReadClient(contacts.reader_address, token=contacts.read_token)
+        self.journal = Journal(contacts.delay, contacts.journal_limit, self.owner)
+        self.feed = NoticeFeed(self.reader, on_notices=[self.journal.settle])
+        self.link = MqttLink(
+            contacts.broker_address,
+            name="gateway",
+            topics=[topics.HELLO],
+            username=contacts.mqtt_username,
+            password=contacts.mqtt_password,
+        )
+        self.publisher = CommandPublisher(self.journal, self.link, single=contacts.single_messages)
+        self.sweep = Sweep(self.journal, self.publisher, self.reader.get_outcomes)
+
+    async def __aenter__(self) -> Self:
+        """Raises StartError when the database is not migrated."""
+        global _open
+        await sync_to_async(check_migrated)()
+        async with contextlib.AsyncExitStack() as opened:
+            await opened.enter_async_context(self.reader)
+            await opened.enter_async_context(self.journal)
+            opened.push_async_callback(self._end_tasks)
+            self._start("notices", self.feed.run())
+            self._start("link", self.link.run())
+            self._start("publisher", self.publisher.run())
+            self._start("sweep", self.sweep.run())
+            self._closing = opened.pop_all()
+        _open = self
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        global _open
+        _open = None
+        await self._closing.aclose()
+
+    def _start(self, name: str, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work, name=f"gateway {name}")
+        task.add_done_callback(self._task_ended)
+        self._tasks.append(task)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            return
+        log.critical("%s ended, and so does this process", task.get_name(), exc_info=task.exception())
+        self._on_crash()
+
+    async def _end_tasks(self) -> None:
+        """Cancels the last started first."""
+        for task in reversed(self._tasks):
+            task.cancel()
+            await asyncio.wait([task])

@@ -1,4 +1,4 @@
-"""The real processes, for tests: on free ports, with their own databases, killed and restarted at will, none left behind.
+"""The real processes, for tests: on free ports, with their own databases, killed at will, none left behind.
 
 with Stack(delay=0.3) as stack:
     stack.start_ring()
@@ -10,35 +10,25 @@ import atexit
 import contextlib
 import functools
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self
-
-import grpc
-import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from typing import Self
 
 from cqrssite.settings import Environment
+from tests.probes import HOST, answers_grpc, answers_http, answers_mqtt, free_port, need_binary, until
 
 ROOT = Path(__file__).resolve().parent.parent
 FOREIGN = ROOT / "tests" / "foreign"
-HOST = "127.0.0.1"
 
 # Seconds for a process to start on a machine that is busy with others.
 START = 40.0
 
 _open_stacks: list["Stack"] = []
-_ports_given: set[int] = set()
 
 
 class Stack:
@@ -120,21 +110,22 @@ class Stack:
             command = manage("runserver", address, "--noreload")
         return self.add(name, command, ready=lambda: answers_http(f"http://{address}/healthz"), gateway_bind=address)
 
-    def foreign(self, role: str, *arguments: str) -> "Service":
-        """A stand-in of `tests/foreign` in the place of our database, reader, writer or gateway."""
+    def foreign(self, role: str, *, name: str = "", address: str | None = None) -> "Service":
+        """A stand-in of `tests/foreign` for our database, reader, writer or gateway, at its address unless told."""
         from tests.foreign.stubs import contract_stubs
 
+        name = name or role
+        at = self.address | ({role: address} if address else {})
         ready: dict[str, Callable[[], bool]] = {
-            "database": lambda: answers_grpc(self.address["database"]),
-            "reader": lambda: answers_grpc(self.address["reader"]),
-            "writer": lambda: "subscribed" in self.services[role].log(),
-            "gateway": lambda: answers_http(f"http://{self.address['gateway']}/healthz"),
+            "database": lambda: answers_grpc(at["database"]),
+            "reader": lambda: answers_grpc(at["reader"]),
+            "writer": lambda: "subscribed" in self.services[name].log(),
+            "gateway": lambda: answers_http(f"http://{at['gateway']}/healthz"),
         }
-        command = [sys.executable, str(FOREIGN / f"{role}.py"), *arguments]
-        for name in ("broker", "database", "reader", "gateway"):
-            command += [f"--{name}", self.address[name]]
-        command += ["--delay", str(self._settings["delay"])]
-        service = self.add(role, command, ready=ready[role])
+        command = [sys.executable, str(FOREIGN / f"{role}.py"), "--delay", str(self._settings["delay"])]
+        for other in ("broker", "database", "reader", "gateway"):
+            command += [f"--{other}", at[other]]
+        service = self.add(name, command, ready=ready[role])
         service.environment["PYTHONPATH"] = str(contract_stubs())
         return service
 
@@ -274,22 +265,6 @@ class Service:
             os.killpg(self.pid, number)
 
 
-def until(
-    condition: Callable[[], object],
-    *,
-    within: float,
-    what: str,
-    show: Callable[[], str] = lambda: "",
-    every: float = 0.05,
-) -> None:
-    """Polls until `condition` is true; after so many seconds fails with `what` was expected and what `show` gives."""
-    deadline = time.monotonic() + within
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {within} s: {what}\n{show()}")
-        time.sleep(every)
-
-
 def manage(*arguments: str) -> list[str]:
     """The command line of a management command."""
     return [sys.executable, "manage.py", *arguments]
@@ -306,62 +281,6 @@ def run_manage(stack: Stack, *arguments: str, **environment: str) -> "subprocess
         timeout=START,
         check=True,
     )
-
-
-def free_port() -> int:
-    """A port that nobody has; below the ephemeral ones, so that no outgoing connection takes it while its owner is down."""
-    while True:
-        port = random.randrange(10_000, 32_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind((HOST, port))
-            if port not in _ports_given:
-                _ports_given.add(port)
-                return port
-
-
-def need_binary(path: str) -> str:
-    """The path when it is there; otherwise the test is skipped on a laptop and fails in CI."""
-    if not Path(path).exists():
-        reason = f"{path} is not installed"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return path
-
-
-def answers_http(url: str) -> bool:
-    """Whether GET answers 200."""
-    try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
-
-
-def answers_grpc(address: str) -> bool:
-    """Whether a gRPC service answers and says SERVING; one without a health service counts."""
-    with grpc.insecure_channel(address) as channel:
-        try:
-            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=1)
-        except grpc.RpcError as error:
-            code: Any = error
-            return bool(code.code() is grpc.StatusCode.UNIMPLEMENTED)
-        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
-
-
-def answers_mqtt(address: str) -> bool:
-    """Whether a broker accepts an MQTT 3.1.1 connection."""
-    host, _, port = address.rpartition(":")
-    identifier = f"harness-{random.getrandbits(32):08x}".encode()
-    body = b"\0\4MQTT\4\2\0\x3c" + len(identifier).to_bytes(2, "big") + identifier
-    try:
-        with socket.create_connection((host, int(port)), timeout=1) as connection:
-            connection.sendall(b"\x10" + bytes([len(body)]) + body)
-            accepted = connection.recv(4) == b"\x20\x02\0\0"
-            connection.sendall(b"\xe0\0")
-            return accepted
-    except OSError:
-        return False
 
 
 def logs_of_open_stacks(lines: int = 60) -> list[tuple[str, str]]:

@@ -1,0 +1,92 @@
+"""What tests ask of processes from the outside: whether they answer, and where a port is free."""
+
+import contextlib
+import os
+import random
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+HOST = "127.0.0.1"
+
+_ports_given: set[int] = set()
+
+
+def until(
+    condition: Callable[[], object],
+    *,
+    within: float,
+    what: str,
+    show: Callable[[], str] = lambda: "",
+    every: float = 0.05,
+) -> None:
+    """Polls until `condition` is true; after so many seconds fails with `what` was expected and what `show` gives."""
+    deadline = time.monotonic() + within
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within} s: {what}\n{show()}")
+        time.sleep(every)
+
+
+def free_port() -> int:
+    """A free port; below the ephemeral ones, so that no outgoing connection takes it while its owner is down."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((HOST, port))
+            if port not in _ports_given:
+                _ports_given.add(port)
+                return port
+
+
+def need_binary(path: str) -> str:
+    """The path when it is there; otherwise the test is skipped on a laptop and fails in CI."""
+    if not Path(path).exists():
+        reason = f"{path} is not installed"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return path
+
+
+def answers_http(url: str) -> bool:
+    """Whether GET answers 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def answers_grpc(address: str) -> bool:
+    """Whether a gRPC service answers and says SERVING; one without a health service counts."""
+    with grpc.insecure_channel(address) as channel:
+        try:
+            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=1)
+        except grpc.RpcError as error:
+            code: Any = error
+            return bool(code.code() is grpc.StatusCode.UNIMPLEMENTED)
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def answers_mqtt(address: str) -> bool:
+    """Whether a broker accepts an MQTT 3.1.1 connection."""
+    host, _, port = address.rpartition(":")
+    identifier = f"harness-{random.getrandbits(32):08x}".encode()
+    body = b"\0\4MQTT\4\2\0\x3c" + len(identifier).to_bytes(2, "big") + identifier
+    try:
+        with socket.create_connection((host, int(port)), timeout=1) as connection:
+            connection.sendall(b"\x10" + bytes([len(body)]) + body)
+            accepted = connection.recv(4) == b"\x20\x02\0\0"
+            connection.sendall(b"\xe0\0")
+            return accepted
+    except OSError:
+        return False

@@ -35,7 +35,7 @@ class Client:
     """GraphQL over HTTP at one gateway."""
 
     def __init__(self, url: str) -> None:
-        self._http = httpx.AsyncClient(base_url=url, timeout=15, limits=httpx.Limits(max_connections=32))
+        self._http = httpx.AsyncClient(base_url=url, timeout=15, limits=httpx.Limits(max_connections=8))
 
     async def __aenter__(self) -> Self:
         return self

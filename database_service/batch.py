@@ -1,0 +1,210 @@
+"""One batch of commands being worked out within a transaction: who goes, who waits, who is parked, what is written."""
+
+import logging
+from collections import defaultdict, deque
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from django.db.backends.utils import CursorWrapper
+
+from database_service import parked, rows
+from database_service.commands import body_of, completed, ids_error
+from database_service.decide import Outcome, decide
+from database_service.messages import NoticeRow, milliseconds, notice_of, timestamp
+from database_service.models import MAX_ACTOR, MAX_MESSAGE_TEXT
+from database_service.rows import StoredContact
+from protocol.contact_write_pb2 import Command
+from protocol.ids import contact_id_of
+from protocol.notice_pb2 import Notice
+from protocol.rules import id_error
+
+log = logging.getLogger("database_service.apply")
+
+
+class Applied(NamedTuple):
+    """What a batch did: a notice of each command it recorded, and the ids of those it left to be offered again."""
+
+    notices: list[Notice]
+    left: list[str]
+
+
+class Offer(NamedTuple):
+    """A command, complete, and what of it decides on its turn. `retried`: it is parked and tried again."""
+
+    command: Command
+    command_id: str
+    contact_id: str
+    depends_on: str
+    cancelled: bool
+    actor: str
+    retried: bool
+
+
+def offer_of(command: Command, *, retried: bool = False) -> Offer:
+    """The command as it is offered. Ids that are none are not kept: it will be rejected, at once, under one that is."""
+    command = completed(command)
+    body = body_of(command)
+    meta = body.meta
+    command_id, contact_id, depends_on = meta.command_id, body.id, meta.depends_on
+    if ids_error(command):
+        # Derived, so that it is known when it is sent again.
+        command_id = contact_id_of(command_id) if id_error(command_id) else command_id
+        contact_id = "" if id_error(contact_id) else contact_id
+        depends_on = ""
+    actor = meta.actor[:MAX_ACTOR].replace("\0", "")
+    return Offer(command, command_id, contact_id, depends_on, meta.cancelled, actor, retried)
+
+
+class Batch:
+    """Takes offers, decides on each that can be decided on, then writes all that came of it.
+
+    cursor: within the transaction. now: when it is committed, in milliseconds. refused: commands by id whose rows the
+    database refused, with its error: they are parked.
+    """
+
+    def __init__(self, cursor: CursorWrapper, now: int, refused: Mapping[str, Exception]) -> None:
+        self._cursor = cursor
+        self._now = now
+        self._timestamp = timestamp(now)
+        self._refused = refused
+        # First, since it may lock: what is read from here on stays true until the commit.
+        self._database = rows.identity(cursor, lock=True)
+        self._number = rows.last_number(cursor)
+        self._settled: dict[str, str] = {}
+        self._parked: set[str] = set()
+        self._stored: dict[str, StoredContact] = {}
+        self._changed: dict[str, StoredContact | None] = {}
+        self._waiting: defaultdict[str, list[Offer]] = defaultdict(list)
+        self._notices: list[NoticeRow] = []
+        self._parkings: list[parked.Parking] = []
+        self._unparked: list[str] = []
+
+    def take(self, offers: Sequence[Offer]) -> None:
+        """Decides on what can be decided on: in the given order, but nothing before what it depends on."""
+        self._learn(offers)
+        queue = deque(offers)
+        while queue:
+            queue.extendleft(reversed(self._take(queue.popleft())))
+
+    def write(self) -> Applied:
+        """Writes effects and notices."""
+        rows.write_contacts(self._cursor, self._stored, self._changed, self._now)
+        rows.insert_notices(self._cursor, self._notices)
+        parked.release(self._unparked, self._now)
+        parked.write(self._parkings, self._now)
+        return Applied([notice_of(self._database, row) for row in self._notices], self._left())
+
+    def _left(self) -> list[str]:
+        waiting = (offer.command_id for offers in self._waiting.values() for offer in offers)
+        return [command_id for command_id in dict.fromkeys(waiting) if command_id not in self._settled]
+
+    def _learn(self, offers: Sequence[Offer]) -> None:
+        """Reads what is known of the commands, of what they depend on, and of the contacts."""
+        asked: set[str] = set()
+        wanted = {name for offer in offers for name in (offer.command_id, offer.depends_on) if name}
+        while wanted:
+            asked |= wanted
+            found = rows.settled(self._cursor, list(wanted))
+            self._settled |= found
+            self._parked |= rows.parked(self._cursor, list(wanted - found.keys()))
+            wanted = {name for name in found.values() if name} - asked
+        contacts = {offer.contact_id for offer in offers if offer.contact_id and offer.command_id not in self._settled}
+        self._stored |= rows.contacts(self._cursor, list(contacts))
+
+    def _take(self, offer: Offer) -> Sequence[Offer]:
+        """Decides on the command if it can be decided on, and returns those that waited for it."""
+        command_id = offer.command_id
+        if command_id in self._settled:
+            return ()
+        if command_id in self._parked and not (offer.retried or offer.cancelled):
+            return ()
+        blocker = self._blocker(offer.depends_on)
+        if not blocker or offer.cancelled:
+            self._decide(offer, blocker)
+        elif blocker in self._parked:
+            self._park(offer, "waits behind a parked command", behind=blocker)
+        else:
+            self._waiting[blocker].append(offer)
+            return ()
+        return self._waiting.pop(command_id, ())
+
+    def _blocker(self, command_id: str) -> str:
+        """What has to be settled before a command that depends on `command_id` has its turn; "": nothing."""
+        passed = set()
+        # Cancelled commands were recorded out of turn: who depends on one waits for what it would have waited for.
+        while command_id and command_id not in passed:
+            if command_id not in self._settled:
+                return command_id
+            passed.add(command_id)
+            command_id = self._settled[command_id]
+        return ""
+
+    def _decide(self, offer: Offer, blocker: str) -> None:
+        if error := self._refused.get(offer.command_id):
+            self._park(offer, parked.cause_of(error), error=error)
+            return
+        current = self._current(offer.contact_id)
+        try:
+            outcome = decide(current.contact if current else None, offer.command)
+        except Exception as error:
+            log.exception("command=%s fails, it is parked", offer.command_id)
+            self._park(offer, parked.cause_of(error), error=error)
+        else:
+            self._settle(offer, outcome, blocker if outcome.kind == Notice.CANCELLED else "")
+
+    def _current(self, contact_id: str) -> StoredContact | None:
+        if contact_id in self._changed:
+            return self._changed[contact_id]
+        return self._stored.get(contact_id)
+
+    def _settle(self, offer: Offer, outcome: Outcome, waits_for: str) -> None:
+        self._notice(offer, outcome, waits_for or ("" if offer.cancelled else offer.depends_on))
+        self._settled[offer.command_id] = waits_for
+        if offer.command_id in self._parked:
+            self._parked.remove(offer.command_id)
+            self._unparked.append(offer.command_id)
+        if outcome.kind == Notice.DELETED:
+            self._changed[offer.contact_id] = None
+        elif outcome.contact and outcome.kind in (Notice.ADDED, Notice.UPDATED):
+            was = self._current(offer.contact_id)
+            self._changed[offer.contact_id] = StoredContact(outcome.contact, was.added_by if was else self._number)
+
+    def _notice(self, offer: Offer, outcome: Outcome, depends_on: str) -> None:
+        contact = outcome.contact
+        if contact and outcome.kind in (Notice.ADDED, Notice.UPDATED):
+            contact.last_updated.CopyFrom(self._timestamp)
+        self._number += 1
+        self._notices.append(
+            NoticeRow(
+                number=self._number,
+                command_id=offer.command_id,
+                kind=outcome.kind,
+                contact_id=offer.contact_id,
+                name=contact.name if contact else "",
+                version=contact.version if contact else 0,
+                last_updated=milliseconds(contact.last_updated) if contact else None,
+                message=outcome.message[:MAX_MESSAGE_TEXT],
+                reason=outcome.reason,
+                actor=offer.actor,
+                depends_on=depends_on,
+                committed_at=self._now,
+            )
+        )
+
+    def _park(self, offer: Offer, cause: str, *, error: Exception | None = None, behind: str = "") -> None:
+        again = offer.command_id in self._parked
+        if not again:
+            self._notice(offer, Outcome(Notice.PARKED, None, f"Parked: {cause}"), offer.depends_on)
+            self._parked.add(offer.command_id)
+        self._parkings.append(
+            parked.Parking(
+                command_id=offer.command_id,
+                contact_id=offer.contact_id,
+                payload=offer.command.SerializeToString(),
+                cause=cause,
+                error=error,
+                behind=behind,
+                notice=0 if again else self._number,
+                retried=offer.retried,
+            )
+        )

@@ -1,0 +1,62 @@
+"""Rows into the messages of the protocol. The columns are selected in the order of these tuples."""
+
+from typing import NamedTuple
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from database_service.positions import position_of
+from protocol.contact_pb2 import Contact
+from protocol.notice_pb2 import Notice
+
+
+class NoticeRow(NamedTuple):
+    """A row of `models.Notice`; times in milliseconds."""
+
+    number: int
+    command_id: str
+    kind: int
+    contact_id: str
+    name: str
+    version: int
+    last_updated: int | None
+    message: str
+    reason: int
+    actor: str
+    depends_on: str
+    committed_at: int
+
+
+CONTACT_COLUMNS = "id, name, version, last_updated"
+NOTICE_COLUMNS = ", ".join(NoticeRow._fields)
+
+
+def timestamp(milliseconds: int) -> Timestamp:
+    seconds, rest = divmod(milliseconds, 1000)
+    return Timestamp(seconds=seconds, nanos=rest * 1_000_000)
+
+
+def milliseconds(time: Timestamp) -> int:
+    return time.seconds * 1000 + time.nanos // 1_000_000
+
+
+def contact_of(id: str, name: str, version: int, last_updated: int) -> Contact:
+    return Contact(id=id, name=name, version=version, last_updated=timestamp(last_updated))
+
+
+def notice_of(database: str, row: NoticeRow) -> Notice:
+    """The notice of `row` in the history of `database` (its identity)."""
+    contact = None
+    if row.last_updated is not None:
+        contact = contact_of(row.contact_id, row.name, row.version, row.last_updated)
+    return Notice(
+        position=position_of(database, row.number, row.command_id, row.committed_at),
+        number=row.number,
+        kind=row.kind,  # type: ignore[arg-type]  # the numbers in the column are the protocol's
+        command_id=row.command_id,
+        contact_id=row.contact_id,
+        contact=contact,
+        message=row.message,
+        reason=row.reason,  # type: ignore[arg-type]
+        committed_at=timestamp(row.committed_at),
+        actor=row.actor,
+    )

@@ -1,0 +1,111 @@
+"""What became of commands, read by command or by position."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from django.db.backends.utils import CursorWrapper
+
+from database_service import rows
+from database_service.database import cursor, select_in
+from database_service.errors import PositionTooOld, PositionUnknown
+from database_service.messages import NOTICE_COLUMNS, NoticeRow, notice_of
+from database_service.positions import BEGINNING, number_of, position_of
+from protocol.notice_pb2 import Notice, NoticeBatch
+
+# Notices in one batch at most; so many of the longest fit in a gRPC message.
+MAX_BATCH = 1000
+
+
+class Head(NamedTuple):
+    """The newest notice there is (number 0: none yet), and the database it is of."""
+
+    database: str
+    number: int
+    position: str
+
+
+def head() -> Head:
+    """Where the history ends."""
+    with cursor() as on:
+        return _head(on)
+
+
+def outcomes(command_ids: Sequence[str]) -> NoticeBatch:
+    """The newest notice of each command that has one."""
+    with cursor() as on:
+        end = _head(on)
+        final = f"SELECT {NOTICE_COLUMNS} FROM notice WHERE command_id IN ({{}}) AND {rows.IS_FINAL}"
+        found = [NoticeRow._make(row) for row in select_in(on, final, command_ids)]
+        known = {row.command_id for row in found}
+        rest = [command_id for command_id in dict.fromkeys(command_ids) if command_id not in known]
+        # Of what is not settled only what is parked has a notice; the index of notices by command knows settled ones.
+        numbers = [
+            number for (number,) in select_in(on, "SELECT notice FROM parked_command WHERE command_id IN ({})", rest)
+        ]
+        parked = f"SELECT {NOTICE_COLUMNS} FROM notice WHERE number IN ({{}})"
+        found += [NoticeRow._make(row) for row in select_in(on, parked, numbers)]
+        return _batch(end, [notice_of(end.database, row) for row in found])
+
+
+def after(position: str, limit: int) -> NoticeBatch:
+    """Up to `limit` notices that follow on `position`; none after "", which is the end of the history.
+
+    Raises PositionInvalid, PositionTooOld, PositionUnknown.
+    """
+    with cursor() as on:
+        if not position:
+            return _batch(_head(on), [])
+        number = number_of(position)
+        database = rows.identity(on)
+        if number:
+            _check(on, database, number, position)
+        found = _since(on, number, limit)
+        if not number and found and found[0].number != 1:
+            raise PositionTooOld
+        # Last, so that it is not older than what was found.
+        return _batch(_head(on), [notice_of(database, row) for row in found])
+
+
+def since(number: int, limit: int) -> NoticeBatch:
+    """Up to `limit` notices that follow on the one of this number, which is known to be of this history.
+
+    Raises PositionTooOld.
+    """
+    with cursor() as on:
+        found = _since(on, number, limit)
+        if found and found[0].number != number + 1:
+            raise PositionTooOld
+        end = _head(on)
+        return _batch(end, [notice_of(end.database, row) for row in found])
+
+
+def _check(on: CursorWrapper, database: str, number: int, position: str) -> None:
+    """Raises if the notice `number` is not the one that `position` is of."""
+    on.execute("SELECT command_id, committed_at FROM notice WHERE number = %s", [number])
+    if row := on.fetchone():
+        if position_of(database, number, *row) != position:
+            raise PositionUnknown
+    elif number > rows.last_number(on):
+        raise PositionUnknown
+    else:
+        raise PositionTooOld
+
+
+def _since(on: CursorWrapper, number: int, limit: int) -> list[NoticeRow]:
+    on.execute(
+        f"SELECT {NOTICE_COLUMNS} FROM notice WHERE number > %s ORDER BY number LIMIT %s",
+        [number, min(limit, MAX_BATCH)],
+    )
+    return [NoticeRow._make(row) for row in on.fetchall()]
+
+
+def _head(on: CursorWrapper) -> Head:
+    database = rows.identity(on)
+    on.execute("SELECT number, command_id, committed_at FROM notice ORDER BY number DESC LIMIT 1")
+    if row := on.fetchone():
+        return Head(database, row[0], position_of(database, *row))
+    return Head(database, 0, BEGINNING)
+
+
+def _batch(end: Head, notices: Sequence[Notice]) -> NoticeBatch:
+    return NoticeBatch(notice=notices, head=end.position, database=end.database)

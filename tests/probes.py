@@ -1,6 +1,7 @@
 """What tests ask of processes from the outside: whether they answer, and where a port is free."""
 
 import contextlib
+import json
 import os
 import random
 import socket
@@ -62,6 +63,15 @@ def answers_http(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=2) as answer:
             return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def is_whole(url: str) -> bool:
+    """Whether a gateway says that journal, broker, reader, database and notices are all well."""
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=3) as answer:
+            return bool(json.load(answer)["status"] == "ready")
     except (urllib.error.URLError, OSError):
         return False
 

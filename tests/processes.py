@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Self
 
 from cqrssite.settings import Environment
-from tests.probes import HOST, answers_grpc, answers_http, answers_mqtt, free_port, need_binary, until
+from tests.probes import HOST, answers_grpc, answers_http, answers_mqtt, free_port, is_whole, need_binary, until
 
 ROOT = Path(__file__).resolve().parent.parent
 FOREIGN = ROOT / "tests" / "foreign"
@@ -157,7 +157,7 @@ class Stack:
 
     def wait_whole(self, within: float = START) -> None:
         """Waits until the first gateway says that journal, broker, reader and database are there."""
-        until(lambda: answers_http(f"{self.url}/readyz"), within=within, what="/readyz says that all is there")
+        until(lambda: is_whole(self.url), within=within, what="/readyz says that all is there")
 
     def pids(self) -> list[int]:
         """The processes alive that were started with this stack's folder, whoever started them (Linux)."""

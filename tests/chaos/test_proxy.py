@@ -1,6 +1,7 @@
 """The proxy between real sockets: what passes, and what each fault does to it."""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,9 +26,10 @@ class Peer:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writers.append(writer)
-        while chunk := await reader.read(65536):
-            self.got += chunk
-            self.changed.set()
+        with contextlib.suppress(ConnectionResetError):
+            while chunk := await reader.read(65536):
+                self.got += chunk
+                self.changed.set()
         writer.close()
 
     async def until(self, got: bytes) -> None:
@@ -54,6 +56,14 @@ async def connect(link: Link) -> tuple[asyncio.StreamReader, asyncio.StreamWrite
     return await asyncio.open_connection(*split_address(link.address))
 
 
+async def read_to_the_end(link: Link) -> bytes:
+    reader, writer = await connect(link)
+    try:
+        return await reader.read()
+    finally:
+        writer.close()
+
+
 async def test_what_is_sent_passes_both_ways() -> None:
     async with opened(Link) as (link, peer):
         reader, writer = await connect(link)
@@ -74,7 +84,7 @@ async def test_a_cut_resets_connections_and_refuses_new_ones_until_healed() -> N
         with pytest.raises(ConnectionResetError):
             await reader.read()
         with pytest.raises(ConnectionResetError):
-            await (await connect(link))[0].read()
+            await read_to_the_end(link)
         link.heal()
         _, writer = await connect(link)
         writer.write(b"y")
@@ -99,7 +109,7 @@ async def test_what_nobody_listens_behind_is_reset() -> None:
     async with opened(Link) as (link, _):
         link._target = "127.0.0.1:1"
         with pytest.raises(ConnectionResetError):
-            await (await connect(link))[0].read()
+            await read_to_the_end(link)
 
 
 async def test_a_held_message_is_overtaken_and_passes() -> None:

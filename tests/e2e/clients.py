@@ -78,10 +78,16 @@ class Client:
         state: str = (await self.command(command_id))["state"]
         return state
 
-    async def readiness(self) -> tuple[int, str]:
-        """Status and body of /readyz."""
+    async def readiness(self) -> Json:
+        """What /readyz says; its code is checked against its status."""
         answer = await self._http.get("/readyz")
-        return answer.status_code, answer.text
+        said: Json = answer.json()
+        assert answer.status_code == (503 if said["status"] == "unavailable" else 200), said
+        return said
+
+    async def is_whole(self) -> bool:
+        """Whether /readyz says that nothing is amiss."""
+        return bool((await self.readiness())["status"] == "ready")
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
         return await self._http.get(path, headers=headers)

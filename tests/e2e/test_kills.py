@@ -48,10 +48,9 @@ async def test_a_service_that_is_killed_and_restarted_loses_nothing_and_repeats_
         stack[victim].start()
         restarted = time.monotonic()
 
-        async def whole() -> bool:
-            return (await client.readiness())[0] == 200
-
-        await eventually(whole, within=RECOVERED, what=f"/readyz says that all is there after the {victim} came back")
+        await eventually(
+            client.is_whole, within=RECOVERED, what=f"/readyz says that all is there after the {victim} came back"
+        )
         await accepted.grown_by(15)
     await assert_each_took_effect_once(stack.url, accepted, within=RECOVERED)
     print(f"{victim}: all {len(accepted)} settled {time.monotonic() - restarted:.1f} s after it came back")

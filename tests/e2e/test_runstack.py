@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.clients import Client, subscribed
-from tests.probes import answers_http, until
+from tests.probes import is_whole, until
 from tests.processes import Stack, manage
 
 NAMES = ("broker", "database", "reader", "writer", "gateway")
@@ -19,7 +19,7 @@ NAMES = ("broker", "database", "reader", "writer", "gateway")
 def stack() -> Iterator[Stack]:
     # Not migrated: the command sees to that itself.
     with Stack(delay=0.2, migrated=False) as stack:
-        stack.add("runstack", manage("runstack"), ready=lambda: answers_http(f"{stack.url}/readyz"))
+        stack.add("runstack", manage("runstack"), ready=lambda: is_whole(stack.url))
         yield stack.start()
 
 

@@ -31,7 +31,7 @@ def urls(stack: Stack) -> tuple[str, str]:
 @pytest.mark.parametrize("gateway", [0, 1], ids=["uvicorn", "runserver"])
 async def test_uvicorn_and_runserver_serve_the_same(urls: tuple[str, str], gateway: int) -> None:
     async with Client(urls[gateway]) as client:
-        assert (await client.readiness())[0] == 200
+        assert await client.is_whole()
     await act_out_the_example(urls[gateway], DELAY)
 
 

@@ -1,4 +1,4 @@
-"""Two gateways on one journal, one under uvicorn and one under runserver: who is connected to either sees the same."""
+"""Notices, with two gateways on one journal (uvicorn and runserver): who is connected to either sees the same."""
 
 import asyncio
 from collections.abc import Iterator

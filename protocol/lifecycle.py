@@ -177,7 +177,10 @@ async def grpc_server(
     names = (*tokens, health.SERVICE_NAME, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
     try:
+        split_address(bind)
         port = server.add_insecure_port(bind)
+    except ValueError as error:
+        raise StartError(f"cannot listen on {bind}: it must be host:port, for example 127.0.0.1:8888") from error
     except RuntimeError as error:
         raise StartError(f"cannot listen on {bind}: is the port in use?") from error
     await server.start()

@@ -256,7 +256,7 @@ LANGUAGE_CODE = "en-us"
 
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True
-STATICFILES_DIRS: list[Path] = []
+STATICFILES_DIRS = [BASE_DIR / "cqrssite" / "web" / "static"]
 
 LOGGING = {
     "version": 1,

@@ -1,0 +1,55 @@
+"""Who may come in: the Host and Origin of a request or handshake, which do not pass Django's middleware."""
+
+from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
+
+from django.http.request import split_domain_port, validate_host
+
+
+def headers_of(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """An ASGI scope's headers by lowercase name; those sent several times joined by commas, cookies by semicolons."""
+    headers: dict[bytes, bytes] = {}
+    for name, value in pairs:
+        if name in headers:
+            value = headers[name] + (b"; " if name == b"cookie" else b", ") + value
+        headers[name] = value
+    return headers
+
+
+class Doors:
+    """Checks by settings: host names as Django's ALLOWED_HOSTS, origins as its CSRF_TRUSTED_ORIGINS."""
+
+    def __init__(self, allowed_hosts: Iterable[str], allowed_origins: Iterable[str]) -> None:
+        self._hosts = list(allowed_hosts)
+        origins = [origin.lower().rstrip("/") for origin in allowed_origins]
+        self._origins = frozenset(origin for origin in origins if "*" not in origin)
+        # https://*.example.org: any name below example.org, by https.
+        self._wildcards = [tuple(origin.split("*", 1)) for origin in origins if "*" in origin]
+
+    def host_error(self, headers: Mapping[bytes, bytes]) -> str | None:
+        """Why the Host header is refused, or None. This is what keeps DNS rebinding out."""
+        host = headers.get(b"host", b"").decode("latin-1")
+        domain, _port = split_domain_port(host)
+        if domain and validate_host(domain, self._hosts):
+            return None
+        return f"the host {host!r} is not served here; CONTACTS_ALLOWED_HOSTS says which are"
+
+    def origin_error(self, headers: Mapping[bytes, bytes]) -> str | None:
+        """Why the Origin header is refused, or None. Without one it is no page of another site that asks."""
+        if b"origin" not in headers or self.is_same(headers) or self.is_allowed(headers):
+            return None
+        origin = headers[b"origin"].decode("latin-1")
+        return f"pages of {origin!r} may not use this; CONTACTS_ALLOWED_ORIGINS says which may"
+
+    def is_same(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether the page is one of this very host and port. (Its scheme is not known behind a proxy that ends TLS.)"""
+        origin = urlsplit(headers.get(b"origin", b"").decode("latin-1").lower())
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        return bool(origin.netloc) and origin.scheme in ("http", "https") and origin.netloc == host
+
+    def is_allowed(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether the page's origin is one of the settings'."""
+        origin = headers.get(b"origin", b"").decode("latin-1").lower()
+        return origin in self._origins or any(
+            origin.startswith(start) and origin.endswith(end) for start, end in self._wildcards
+        )

@@ -1,0 +1,14 @@
+"""The schema, assembled. Its text is kept in schema.graphql; `manage.py graphql_schema` writes it anew (see SDL_COMMAND)."""
+
+from pathlib import Path
+
+import graphene
+
+from .mutations import Mutation
+from .queries import Query
+from .subscriptions import Subscription
+
+SDL = Path(__file__).with_name("schema.graphql")
+SDL_COMMAND = "manage.py graphql_schema --schema cqrssite.gateway.schema.schema --out cqrssite/gateway/schema.graphql"
+
+schema = graphene.Schema(query=Query, mutation=Mutation, subscription=Subscription)

@@ -1,0 +1,21 @@
+"""Times as GraphQL shows them: ISO 8601, UTC, to the millisecond."""
+
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+
+def iso(moment: datetime) -> str:
+    """For example 2026-01-31T12:00:00.000Z. Expects an aware time."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def iso_of(stamp: Timestamp) -> str:
+    """The same of a protobuf timestamp."""
+    return iso(datetime.fromtimestamp(stamp.ToMilliseconds() / 1000, UTC))
+
+
+def ms_until(moment: datetime) -> int:
+    """Milliseconds from now to then, rounded up; 0 when it is past."""
+    left = (moment - datetime.now(UTC)).total_seconds()
+    return max(0, -int(-left * 1000 // 1))

@@ -1,0 +1,78 @@
+// The tabs a first visit finds: what the service does, in the order in which one wants to see it.
+export const examples = [
+  {
+    query: `# Every commit and rejection, as it happens. Run it (Ctrl-Enter), then add a contact in the next tab.
+subscription ContactChanged {
+  contactChanged {
+    position
+    kind
+    commandId
+    contact {
+      id
+      name
+      version
+      lastUpdated
+    }
+    message
+    committedAt
+  }
+}
+`,
+  },
+  {
+    query: `# Queued at once; it takes effect after the delay, and the subscription shows it.
+mutation AddContact {
+  addContact(name: "John HUEBR") {
+    status
+    message
+    commandId
+    contactId
+    takesEffectAt
+    takesEffectInMs
+  }
+}
+`,
+  },
+  {
+    query: `query ListContacts {
+  listContacts(count: 10) {
+    id
+    name
+    last_updated
+  }
+}
+`,
+  },
+  {
+    query: `# One contact, as it is after that command (waits until it is settled): leave afterCommand out to read at once.
+query Contact($id: String!, $afterCommand: String) {
+  contact(id: $id, afterCommand: $afterCommand) {
+    id
+    name
+    version
+    last_updated
+  }
+}
+`,
+    variables: JSON.stringify({ id: "the contactId of addContact" }, null, 2),
+  },
+  {
+    query: `mutation UpdateContact($id: String!) {
+  updateContact(id: $id, name: "John HUEBR (2)") {
+    status
+    message
+    commandId
+  }
+}
+
+mutation DeleteContact($id: String!) {
+  deleteContact(id: $id) {
+    status
+    message
+    commandId
+  }
+}
+`,
+    variables: JSON.stringify({ id: "the contactId of addContact" }, null, 2),
+  },
+];

@@ -1,0 +1,1 @@
+import{a,b}from"./chunk-ZMOBB5RI.js";import"./chunk-CF44FCEG.js";import"./chunk-G3BMDJMY.js";import"./chunk-AQRMMRJR.js";import"./chunk-K2F42YIX.js";import"./chunk-KPCEWIVW.js";import"./chunk-FOVRS2L6.js";import"./chunk-IYWUY3VA.js";export{b as getWorker,a as jsonDefaults};

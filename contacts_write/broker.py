@@ -9,7 +9,6 @@ import hmac
 import logging
 import socket
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 from amqtt.adapters import StreamReaderAdapter, StreamWriterAdapter
@@ -65,9 +64,7 @@ class Broker:
             raise StartError(f"cannot listen on {self._bind}: {error.strerror or error}") from error
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._server.close()
         await self._broker.shutdown()
         for connection in self._connections:

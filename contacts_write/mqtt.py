@@ -185,8 +185,8 @@ class MqttLink:
 class _Client(aiomqtt.Client):
     """The client without its race at the end of a connection.
 
-    It registers the socket for writing a moment later than asked to. When the connection is lost in that moment (at every
-    other kill of a broker under load), it registers a closed socket, or whatever has its number by then.
+    It registers the socket for writing a moment after it is asked to. When the connection is lost in that moment (as at
+    every other kill of a broker under load), it registers a closed socket, or whatever has its number by then.
     """
 
     def _on_socket_register_write(self, client: PahoClient, userdata: object, sock: socket.socket) -> None:
@@ -194,8 +194,12 @@ class _Client(aiomqtt.Client):
         self._loop.call_soon_threadsafe(self._write_when_ready, client, sock)
 
     def _write_when_ready(self, client: PahoClient, sock: socket.socket) -> None:
-        if sock.fileno() >= 0:
+        if sock.fileno() < 0:
+            return
+        try:
             self._loop.add_writer(sock.fileno(), client.loop_write)
+        except (OSError, RuntimeError):  # uvloop's for a connection that is being lost
+            client.loop_write()  # finds that out, and ends it in order
 
 
 class _Handing(asyncio.Queue[aiomqtt.Message]):

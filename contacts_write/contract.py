@@ -1,0 +1,111 @@
+"""Applying commands at a database service that knows only the contract: one call each."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+import grpc
+
+from contacts_write.commands import body_of, meta_of
+from contacts_write.holding import Held
+from protocol.contact_pb2 import ERROR, RequestResponse
+from protocol.contact_write_pb2 import Command, CommandBatch
+from protocol.contact_write_pb2_grpc import ContactWriterStub
+from protocol.lifecycle import describe
+
+log = logging.getLogger("contacts_write.contract")
+
+# Contacts whose commands are under way at once.
+CONCURRENT = 16
+# Seconds that one call may take.
+DEADLINE = 10.0
+
+# The command itself is not taken; all other codes are about the service, and the command is offered again.
+_REFUSED = {
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.OUT_OF_RANGE,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.ALREADY_EXISTS,
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.DATA_LOSS,
+}
+
+
+class ContractApply:
+    """Applies batches by the contract's calls: in order for each contact, several contacts at once.
+
+    Such a service neither knows command ids nor cancels, so both happen here, as far as this process remembers.
+    remembered: command ids.
+    """
+
+    def __init__(self, remembered: int) -> None:
+        self._remembered = remembered
+        self._done: dict[str, None] = {}
+
+    async def apply(
+        self,
+        stub: ContactWriterStub,
+        batch: Sequence[Held],
+        metadata: tuple[tuple[str, str], ...],
+        wait_for_ready: bool,
+    ) -> list[tuple[Held, str]]:
+        """Applies what it does not remember having applied; returns the refused, each with the reason.
+
+        Raises AioRpcError when the service is away: the same batch goes on from there.
+        """
+        chains: dict[str, list[tuple[Held, Command]]] = {}
+        for held in batch:
+            command = CommandBatch.FromString(held.payload).command[0]
+            # Whoever adds without an id leaves it to the service: such a command has no other to come before or after.
+            chains.setdefault(body_of(command).id or held.command_id, []).append((held, command))
+        refused: list[tuple[Held, str]] = []
+        room = asyncio.Semaphore(CONCURRENT)
+
+        async def follow(chain: Sequence[tuple[Held, Command]]) -> None:
+            for held, command in chain:
+                async with room:
+                    reason = await self._apply(stub, command, metadata, wait_for_ready)
+                if reason is not None:
+                    refused.append((held, reason))
+
+        results = await asyncio.gather(*map(follow, chains.values()), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return refused
+
+    async def _apply(
+        self,
+        stub: ContactWriterStub,
+        command: Command,
+        metadata: tuple[tuple[str, str], ...],
+        wait_for_ready: bool,
+    ) -> str | None:
+        meta = meta_of(command)
+        if meta.command_id in self._done:
+            return None
+        if meta.cancelled:
+            self._remember(meta.command_id)
+            log.info("not applied, since it is cancelled: command=%s", meta.command_id)
+            return None
+        kind = command.WhichOneof("body")
+        call = {"add": stub.AddContact, "update": stub.UpdateContact, "delete": stub.DeleteContact}[str(kind)]
+        try:
+            answer: RequestResponse = await call(
+                body_of(command), timeout=DEADLINE, wait_for_ready=wait_for_ready, metadata=metadata
+            )
+        except grpc.aio.AioRpcError as error:
+            if error.code() not in _REFUSED:
+                raise
+            return describe(error)
+        self._remember(meta.command_id)
+        if answer.status == ERROR:
+            log.warning("the database service rejects %s: %s command=%s", kind, answer.Message, meta.command_id)
+        return None
+
+    def _remember(self, command_id: str) -> None:
+        self._done[command_id] = None
+        if len(self._done) > self._remembered:
+            del self._done[next(iter(self._done))]

@@ -1,0 +1,32 @@
+"""manage.py runbroker"""
+
+import logging
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from contacts_write.broker import Broker
+from protocol.lifecycle import StartError, run, stop_signal
+
+log = logging.getLogger("contacts_write.broker")
+
+
+class Command(BaseCommand):
+    help = "Runs the embedded MQTT broker."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        default = settings.CONTACTS.broker_bind
+        parser.add_argument("--bind", default=default, help="host:port to listen on (default: %(default)s)")
+
+    def handle(self, *args: Any, bind: str, **options: Any) -> None:
+        try:
+            run(self._serve(bind))
+        except StartError as error:
+            raise CommandError(str(error)) from error
+
+    async def _serve(self, bind: str) -> None:
+        own = settings.CONTACTS
+        async with Broker(bind, username=own.mqtt_username, password=own.mqtt_password) as broker:
+            log.info("ready: MQTT on %s", broker.address)
+            await stop_signal()

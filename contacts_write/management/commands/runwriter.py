@@ -1,0 +1,28 @@
+"""manage.py runwriter"""
+
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+
+from contacts_write.client import WriteClient
+from contacts_write.mqtt import MqttLink
+from contacts_write.writer import Writer
+from protocol.lifecycle import run, stop_signal
+
+
+class Command(BaseCommand):
+    help = "Brings commands from the broker to the database service when their delay has passed."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        own = settings.CONTACTS
+        parser.add_argument("--delay", type=float, default=own.delay, help="seconds (default: %(default)s)")
+        parser.add_argument("--database", default=own.database_write_address, help="host:port (default: %(default)s)")
+        parser.add_argument("--broker", default=own.broker_address, help="host:port (default: %(default)s)")
+
+    def handle(self, *args: Any, delay: float, database: str, broker: str, **options: Any) -> None:
+        own = settings.CONTACTS
+        client = WriteClient(database, token=own.write_token, remembered=own.writer_limit)
+        connect = partial(MqttLink, broker, username=own.mqtt_username, password=own.mqtt_password)
+        run(Writer(client, connect, delay=delay, limit=own.writer_limit).run(stop_signal()))

@@ -1,8 +1,8 @@
 """Judges a history. Knows nothing of how the system works inside: only what it promises.
 
 Sound: a correct system is never accused, whatever the faults were. So an answer that was lost leaves both open, two
-commands are in order only if the answer to one came before the other was sent (or both stood in one document), and what a
-gateway said binds only the same process of it.
+commands are in order only if the answer to one came before the other was sent (or both stood in one document), and what
+a gateway said binds only the same process of it.
 """
 
 from collections import Counter, defaultdict
@@ -57,7 +57,7 @@ def _accepted_has_one_outcome(case: _Case) -> Iterator[Violation]:
 
 
 def _every_notice_was_asked_for(case: _Case) -> Iterator[Violation]:
-    """An outcome of an unknown command must be of one whose answer was lost: by its unique name, or as one more delete."""
+    """An outcome of an unknown command must be of one whose answer was lost: by its name, or as one more delete."""
     open_names = {command.name for command in case.anonymous if command.name and command.fate == "unknown"}
     # Per contact: updates and deletes whose answers were lost. A rejection does not tell which it is of.
     open_commands = Counter(c.contact_id for c in case.anonymous if c.kind != "ADD" and c.fate == "unknown")

@@ -69,7 +69,8 @@ class Command:
     @property
     def sent_at(self) -> float:
         """No acceptance can have been before."""
-        return min(attempt.sent_at for attempt in self.attempts)
+        may_have_been = [a.sent_at for a in self.attempts if a.answer in ("queued", "lost")]
+        return min(may_have_been, default=float("inf"))
 
     @property
     def accepted_by(self) -> float:

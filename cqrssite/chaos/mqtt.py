@@ -53,7 +53,7 @@ class Garbler:
     """Doubles, drops and holds back PUBLISH packets, each with its probability, within what a broker is free to do.
 
     A second copy goes as QoS 0, which nobody acknowledges. A dropped one is acknowledged to its sender in the
-    receiver's place: lost after the acknowledgement is the harder case, and the one brokers are known for; what is never
+    receiver's place: lost after the acknowledgement is the harder case, and the one brokers are known for; what is not
     acknowledged is sent again by itself. A held one passes after others; who holds it sees to it that it does in time.
     """
 

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 # Of a process: kill -9; SIGTERM, which drains; SIGSTOP and, after a while, SIGCONT.
 ProcessFault = Literal["kill", "stop", "freeze"]
 # Of a connection: cut: all that are open are reset, and new ones refused for a while. stall: bytes wait. slow: they are
-# late. garble: MQTT messages are doubled, dropped and held back (`mqtt.Garbler`); on other connections the same as slow.
+# late. garble: MQTT messages are doubled, dropped and held back (`mqtt.Garbler`); elsewhere the same as slow.
 LinkFault = Literal["cut", "stall", "slow", "garble"]
 
 PROCESS_FAULTS: dict[ProcessFault, float] = {"kill": 0.6, "stop": 0.15, "freeze": 0.25}

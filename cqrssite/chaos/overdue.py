@@ -1,0 +1,44 @@
+"""What was accepted and has no outcome yet that anybody saw, and since when that is too late."""
+
+from collections.abc import Callable
+
+
+class Overdue:
+    """Follows accepted commands to their first notice. Times are those of `clock`, in seconds."""
+
+    # Late is what has no notice so many seconds after it was due; a busy machine needs some.
+    GRACE = 0.3
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        # Command id → when its acceptance was answered, when it is late.
+        self._pending: dict[str, tuple[float, float]] = {}
+        self._settled: set[str] = set()
+        # When something was last seen to be late.
+        self.last_late = 0.0
+
+    def accept(self, command_id: str, takes_effect_in: float) -> None:
+        """An answer said that the command takes effect in so many seconds."""
+        now = self._clock()
+        if command_id not in self._settled and command_id not in self._pending:
+            self._pending[command_id] = (now, now + takes_effect_in + self.GRACE)
+
+    def settle(self, command_id: str) -> None:
+        """A notice told its outcome."""
+        self._settled.add(command_id)
+        pending = self._pending.pop(command_id, None)
+        if pending is not None and pending[1] < self._clock():
+            self.last_late = self._clock()
+
+    def all_settled(self, accepted_before: float = float("inf")) -> bool:
+        """Whether nothing accepted before then is pending, and nothing at all is late."""
+        now = self._clock()
+        return not any(accepted <= accepted_before or late < now for accepted, late in self._pending.values())
+
+    def give_up(self) -> list[str]:
+        """The commands that are late now; they are followed no longer."""
+        now = self._clock()
+        late = [command_id for command_id, (_, late) in self._pending.items() if late < now]
+        for command_id in late:
+            del self._pending[command_id]
+        return late

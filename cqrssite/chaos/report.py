@@ -1,0 +1,143 @@
+"""What came out of a trial, for people and for programs."""
+
+import statistics
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import orjson
+
+from cqrssite.chaos.checker import Violation
+from cqrssite.chaos.history import STATE_OF_KIND, History
+
+# Violations of one rule that are shown with their history; the rest is counted.
+_SHOWN = 3
+
+
+@dataclass(slots=True)
+class Healing:
+    """One round of faults: how long after the last repair something was still overdue, in seconds."""
+
+    faults: str
+    targets: list[str]
+    seconds: float
+
+
+@dataclass(slots=True)
+class Report:
+    """All figures; `violations` empty: every promise was kept."""
+
+    seed: int
+    broker: str
+    gateways: int
+    seconds: float
+    # Target → fault → how often.
+    faults: dict[str, dict[str, int]]
+    kills: int
+    # accepted, unknown, refused: by what the answers said. The rest: by the notices.
+    commands: dict[str, int]
+    notices: int
+    watchers: list[dict[str, Any]]
+    samples: int
+    healings: list[Healing]
+    violations: list[Violation] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not self.violations
+
+    def healing(self, target: str = "") -> tuple[float, float]:
+        """Median and longest healing, in seconds; of the rounds that struck `target`, if one is given."""
+        seconds = [healing.seconds for healing in self.healings if not target or target in healing.targets]
+        return (statistics.median(seconds), max(seconds)) if seconds else (0.0, 0.0)
+
+    def as_json(self) -> str:
+        median, longest = self.healing()
+        whole = asdict(self) | {
+            "ok": self.ok,
+            "violations": [violation._asdict() for violation in self.violations],
+            "healing": {"median": round(median, 3), "max": round(longest, 3)},
+            "accepted_per_second": round(self.commands["accepted"] / self.seconds, 1),
+        }
+        return orjson.dumps(whole, option=orjson.OPT_INDENT_2).decode()
+
+    def as_text(self) -> str:
+        kinds = sorted({kind for counts in self.faults.values() for kind in counts})
+        width = max(map(len, self.faults), default=0)
+        lines = [
+            f"Chaos, seed {self.seed}: {self.kills} kills in {self.seconds:.0f} s"
+            f" ({self.gateways} gateways, broker {self.broker})",
+            "",
+            f"  {'':{width}}" + "".join(f"{kind:>9}" for kind in kinds) + "    healing median      max",
+        ]
+        for target, counts in self.faults.items():
+            row = f"  {target:{width}}" + "".join(f"{counts.get(kind) or '·':>9}" for kind in kinds)
+            median, longest = self.healing(target)
+            lines.append(f"{row}    {median:12.2f} s {longest:6.2f} s")
+        median, longest = self.healing()
+        lines += [
+            f"  {'all':{width}}" + " " * 9 * len(kinds) + f"    {median:12.2f} s {longest:6.2f} s",
+            "",
+            f"  commands  {self.commands['accepted']:,} accepted"
+            f" ({self.commands['accepted'] / self.seconds:,.0f}/s), {self.commands['unknown']:,} with lost answers,"
+            f" {self.commands['refused']:,} refused",
+            "  outcomes  "
+            + ", ".join(f"{self.commands[s]:,} {s.lower()}" for s in sorted(set(STATE_OF_KIND.values()))),
+            f"  seen      {self.notices:,} notices by {len(self.watchers)} watchers over"
+            f" {sum(watcher['connections'] for watcher in self.watchers):,} connections; {self.samples:,} samples",
+            "",
+        ]
+        if self.ok:
+            lines.append("Every promise was kept.")
+        else:
+            lines.append(f"{len(self.violations):,} VIOLATIONS; the same faults again: --seed {self.seed}")
+        return "\n".join(lines)
+
+
+def excerpts(history: History, violations: list[Violation]) -> str:
+    """The violations by rule, the first ones each with all that the history has about their command and contact."""
+    lines: list[str] = []
+    for rule, count in Counter(violation.rule for violation in violations).most_common():
+        lines += ["", f"{rule}: {count:,}"]
+        for violation in [violation for violation in violations if violation.rule == rule][:_SHOWN]:
+            lines += [f"  {violation.sentence}", *(f"    {line}" for line in _records(history, violation))]
+    return "\n".join(lines)
+
+
+def _records(history: History, violation: Violation, most: int = 60) -> list[str]:
+    """Everything about the command and, around it, its contact, in the order of time; then the notices."""
+    if not (violation.command_id or violation.contact_id):
+        return []
+    told: list[tuple[float, str]] = []
+    for command in history.commands:
+        if violation.command_id != command.command_id and violation.contact_id != command.contact_id:
+            continue
+        what = f"{command.kind} {command.name!r} command {command.command_id or '?'}"
+        if command.expected_version is not None:
+            what += f" expecting version {command.expected_version}"
+        for word, attempts in (("", command.attempts), ("cancel of ", command.cancels)):
+            for attempt in attempts:
+                answered = "never" if attempt.answered_at is None else f"{attempt.answered_at:.3f}"
+                end = " ".join(filter(None, (attempt.answer, attempt.code, attempt.message)))
+                told.append((attempt.sent_at, f"{word}{what} to {attempt.gateway}, answered {answered}: {end}"))
+    for sample in (*history.samples, *history.outcomes):
+        if violation.command_id and sample.command_id == violation.command_id:
+            told.append((sample.sent_at, f"{sample.process} says {sample.command_id} is {sample.state or 'unknown'}"))
+    if told:
+        first, last = min(told)[0] - 1, max(told)[0] + 3
+        told += [(event.at, f"— {event.what}") for event in history.events if first <= event.at <= last]
+    records = [f"{at:9.3f} {what}" for at, what in sorted(told)]
+    notices = [
+        f"notice {number}: {notice.kind} {notice.reason} {notice.name!r} version {notice.version} "
+        f"by command {notice.command_id} ({notice.position})"
+        for number, notice in history.notices
+        if notice.command_id == violation.command_id or notice.contact_id == violation.contact_id
+    ]
+    return [*_cut(records, most), *_cut(notices, most)]
+
+
+def _cut(lines: list[str], most: int) -> list[str]:
+    if len(lines) <= most:
+        return lines
+    half = most // 2
+    return [*lines[:half], f"… {len(lines) - most} more …", *lines[-half:]]

@@ -26,3 +26,7 @@ class PositionUnknown(DatabaseServiceError):
 
 class TooManyWatchers(DatabaseServiceError):
     """Too many watch the notices already."""
+
+
+class InvalidRequest(DatabaseServiceError):
+    """The request asks for what it may not."""

@@ -1,0 +1,28 @@
+"""`manage.py rundatabase`: the database service."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from database_service.server import DatabaseServer
+from protocol.lifecycle import StartError, run
+
+
+class Command(BaseCommand):
+    help = "Runs the database service: applies commands, answers reads, tells what became of commands."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--bind", default=settings.CONTACTS.database_bind, help="host:port (default: %(default)s)")
+        parser.add_argument("--serve", choices=["read", "write", "all"], default="all", help="which of its services")
+        parser.add_argument("--memory", action="store_true", help="keep the contacts in memory, until it ends")
+
+    def handle(self, *args: Any, bind: str, serve: str, memory: bool, **options: Any) -> None:
+        contacts = settings.CONTACTS
+        tokens = {"read_token": contacts.read_token, "write_token": contacts.write_token}
+        server = DatabaseServer(bind, serve, memory=memory, **tokens)
+        try:
+            run(server.run(self.stdout.write))
+        except StartError as error:
+            raise CommandError(str(error)) from error

@@ -1,0 +1,108 @@
+"""The service `protocol.ContactReader` on the database."""
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+
+from database_service import notices, queries
+from database_service.decide import missing
+from database_service.errors import InvalidRequest, PositionInvalid
+from database_service.statuses import Context, statuses
+from database_service.threads import DatabaseThreads
+from database_service.watch import NoticeWatch
+from protocol.contact_pb2 import ERROR, OK, Contact, ContactReference, RequestResponse
+from protocol.contact_read_pb2 import (
+    ContactArrayRequestResponse,
+    ContactRequestResponse,
+    ListContactsFilter,
+    NoticesRequest,
+    OutcomesRequest,
+    ReadReply,
+    ReadRequest,
+    WatchRequest,
+)
+from protocol.contact_read_pb2_grpc import ContactReaderServicer
+from protocol.notice_pb2 import NoticeBatch
+from protocol.rules import count_error, id_error
+
+MOST_QUESTIONS = 1000
+# A contact takes 950 bytes at most, and a message of gRPC holds 4 MiB.
+MOST_CONTACTS = 4000
+MOST_OUTCOMES = 1000
+
+
+class ContactReader(ContactReaderServicer):
+    """Answers reads: the contract's with what is wrong inside, extensions with status codes."""
+
+    def __init__(self, threads: DatabaseThreads, watch: NoticeWatch, *, memory: bool) -> None:
+        self._threads = threads
+        self._watch = watch
+        self._memory = memory
+
+    async def GetContact(self, request: ContactReference, context: Context) -> ContactRequestResponse:
+        async with statuses(context):
+            return (await self._threads.read(_read, [request.id], [])).contact[0]
+
+    async def ListContacts(self, request: ListContactsFilter, context: Context) -> ContactArrayRequestResponse:
+        async with statuses(context):
+            return (await self._threads.read(_read, [], [request.count])).list[0]
+
+    async def Read(self, request: ReadRequest, context: Context) -> ReadReply:
+        async with statuses(context):
+            _check_size(request)
+            return await self._threads.read(_read, request.contact_id, request.list_count)
+
+    async def GetOutcomes(self, request: OutcomesRequest, context: Context) -> NoticeBatch:
+        async with statuses(context):
+            if len(request.command_id) > MOST_OUTCOMES:
+                raise InvalidRequest(f"at most {MOST_OUTCOMES} command ids, not {len(request.command_id)}")
+            return self._marked(await self._threads.read(notices.outcomes, request.command_id))
+
+    async def ReadNotices(self, request: NoticesRequest, context: Context) -> NoticeBatch:
+        async with statuses(context):
+            if not request.after:
+                raise PositionInvalid
+            if not 1 <= request.limit <= notices.MAX_BATCH:
+                raise InvalidRequest(f"limit must be 1 to {notices.MAX_BATCH}, not {request.limit}")
+            return self._marked(await self._threads.read(notices.after, request.after, request.limit))
+
+    async def WatchNotices(self, request: WatchRequest, context: Context) -> AsyncIterator[NoticeBatch]:
+        async with statuses(context), contextlib.aclosing(self._watch.watch(request.after)) as batches:
+            async for batch in batches:
+                yield batch
+
+    def _marked(self, batch: NoticeBatch) -> NoticeBatch:
+        batch.memory = self._memory
+        return batch
+
+
+def _check_size(request: ReadRequest) -> None:
+    questions = len(request.contact_id) + len(request.list_count)
+    contacts = len(request.contact_id) + sum(count for count in request.list_count if count > 0)
+    if questions > MOST_QUESTIONS or contacts > MOST_CONTACTS:
+        raise InvalidRequest(
+            f"at most {MOST_QUESTIONS} questions for {MOST_CONTACTS} contacts, not {questions} for {contacts}"
+        )
+
+
+def _read(contact_ids: Sequence[str], counts: Sequence[int]) -> ReadReply:
+    """Answers all questions with two queries at most."""
+    found = queries.get_contacts(contact_ids) if contact_ids else {}
+    most = max((count for count in counts if count_error(count) is None), default=0)
+    listed = queries.list_contacts(most) if most else []
+    return ReadReply(
+        contact=[_answer(contact_id, found.get(contact_id)) for contact_id in contact_ids],
+        list=[_list(count, listed) for count in counts],
+    )
+
+
+def _answer(contact_id: str, contact: Contact | None) -> ContactRequestResponse:
+    if contact is not None:
+        return ContactRequestResponse(response=RequestResponse(status=OK, Message="OK"), contact=contact)
+    message = id_error(contact_id) or missing(contact_id)
+    return ContactRequestResponse(response=RequestResponse(status=ERROR, Message=message))
+
+
+def _list(count: int, listed: list[Contact]) -> ContactArrayRequestResponse:
+    if error := count_error(count):
+        return ContactArrayRequestResponse(response=RequestResponse(status=ERROR, Message=error))
+    return ContactArrayRequestResponse(response=RequestResponse(status=OK, Message="OK"), contact=listed[:count])

@@ -1,0 +1,102 @@
+"""The database service: both gRPC services, or one of them, on the `contacts` database."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+import grpc
+from django.core.management import call_command
+from django.db import Error, connections
+from django.db.migrations.executor import MigrationExecutor
+
+from database_service.database import ALIAS
+from database_service.read_service import ContactReader
+from database_service.threads import DatabaseThreads
+from database_service.watch import NoticeWatch
+from database_service.write_service import ContactWriter
+from database_service.writer import CommandWriter
+from protocol.contact_read_pb2_grpc import add_ContactReaderServicer_to_server
+from protocol.contact_write_pb2_grpc import add_ContactWriterServicer_to_server
+from protocol.lifecycle import StartError, grpc_server, split_address, stop_signal
+
+_APP = "database_service"
+
+
+class DatabaseServer:
+    """Serves on `bind` ("host:port"; port 0: a free one).
+
+    serve: "read", "write" or "all", so that the halves can run as two processes on one database.
+    memory: the contacts live and end with this process, in place of the configured database.
+    """
+
+    def __init__(
+        self, bind: str, serve: str = "all", *, memory: bool = False, read_token: str = "", write_token: str = ""
+    ) -> None:
+        self._bind = bind
+        self._tokens: dict[str, str] = {}
+        if serve in ("read", "all"):
+            self._tokens["protocol.ContactReader"] = read_token
+        if serve in ("write", "all"):
+            self._tokens["protocol.ContactWriter"] = write_token
+        self._memory = memory
+
+    async def run(self, say: Callable[[str], object]) -> None:
+        """Serves until SIGTERM or SIGINT; says in one line what, once it does. Raises StartError."""
+        async with self.serving() as port:
+            host, _ = split_address(self._bind)
+            services = " and ".join(self._tokens)
+            store = "memory" if self._memory else connections.databases[ALIAS]["NAME"]
+            say(f"serving {services} on {host}:{port}, contacts kept in {store}")
+            await stop_signal()
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[int]:
+        """Serves within the context, and yields the port. Raises StartError."""
+        if self._memory:
+            connections.databases[ALIAS]["NAME"] = ":memory:"
+        threads = DatabaseThreads(memory=self._memory)
+        try:
+            await threads.write(_migrate if self._memory else _check_migrations)
+            watch = NoticeWatch(threads, memory=self._memory)
+            writer = CommandWriter(threads, on_notices=watch.push)
+
+            def register(server: grpc.aio.Server) -> None:
+                if "protocol.ContactReader" in self._tokens:
+                    add_ContactReaderServicer_to_server(ContactReader(threads, watch, memory=self._memory), server)
+                if "protocol.ContactWriter" in self._tokens:
+                    add_ContactWriterServicer_to_server(ContactWriter(threads, writer), server)
+
+            async with contextlib.AsyncExitStack() as stack:
+                server = grpc_server(self._bind, register, tokens=self._tokens, before_stop=watch.stop)
+                port = await stack.enter_async_context(server)
+                async with asyncio.TaskGroup() as group:
+                    tasks = []
+                    if "protocol.ContactWriter" in self._tokens:
+                        tasks.append(group.create_task(writer.run(), name="apply commands"))
+                        tasks.append(group.create_task(writer.retry(), name="retry parked commands"))
+                    try:
+                        yield port
+                    finally:
+                        # Calls first: they wait for what the tasks do.
+                        await stack.aclose()
+                        for task in tasks:
+                            task.cancel()
+        finally:
+            threads.close()
+
+
+def _migrate() -> None:
+    call_command("migrate", _APP, database=ALIAS, verbosity=0, interactive=False)
+
+
+def _check_migrations() -> None:
+    """Raises StartError when the database cannot be opened or is not as the models are."""
+    try:
+        executor = MigrationExecutor(connections[ALIAS])
+        missing = executor.migration_plan(executor.loader.graph.leaf_nodes(_APP))
+    except Error as error:
+        raise StartError(f"the contacts database {connections.databases[ALIAS]['NAME']}: {error}") from error
+    if missing:
+        raise StartError(
+            f"the contacts database lacks {len(missing)} migrations: run `python manage.py migrate --database {ALIAS}`"
+        )

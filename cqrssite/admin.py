@@ -167,7 +167,7 @@ class ContactAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in th
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        return self._delete_view(request, object_id, extra_context)
+        return self._delete_view(request, object_id, extra_context)  # type: ignore[attr-defined,no-any-return]
 
     def history_view(
         self, _request: HttpRequest, object_id: str, _extra_context: dict[str, Any] | None = None
@@ -183,10 +183,14 @@ class ContactAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in th
     def response_delete(self, _request: HttpRequest, _obj_display: str, _obj_id: int) -> HttpResponse:
         return HttpResponseRedirect(self._changelist())
 
-    def log_addition(self, *_args: Any) -> None:
+    def log_addition(self, request: HttpRequest, obj: Contact, message: Any) -> Any:
         """Nothing: the command tells."""
 
-    log_change = log_deletions = log_addition
+    def log_change(self, request: HttpRequest, obj: Contact, message: Any) -> Any:
+        """Nothing: the command tells."""
+
+    def log_deletions(self, request: HttpRequest, queryset: QuerySet[Contact]) -> Any:
+        """Nothing: the command tells."""
 
     def _changelist(self) -> str:
         return reverse("admin:database_service_contact_changelist", current_app=self.admin_site.name)

@@ -4,12 +4,13 @@ GraphQL and the probes are applications of their own in the Channels router; eve
 """
 
 import os
+from typing import Any
 
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cqrssite.settings")
 # First of all: nothing that touches a model can be imported before Django is set up.
-_django = get_asgi_application()
+_django: Any = get_asgi_application()
 
 from channels.routing import ProtocolTypeRouter  # noqa: E402
 from django.conf import settings  # noqa: E402

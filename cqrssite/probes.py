@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 import orjson
-from contacts_read.errors import ReadError
-from django.db import Error as DatabaseError
 
+from contacts_read.errors import ReadError
+from contacts_write.errors import CommandError
 from cqrssite.routing import Receive, Scope, Send
 from cqrssite.wiring import Gateway, GatewayNotOpen
 from protocol.lifecycle import is_healthy
@@ -102,7 +102,7 @@ async def _journal(gateway: Gateway) -> Part:
             await gateway.journal.is_pending(_NOBODY)
     except TimeoutError:
         return Part(False, True, f"does not answer within {_WITHIN:g} s")
-    except DatabaseError as error:
+    except CommandError as error:
         return Part(False, True, str(error))
     return Part(True, True)
 

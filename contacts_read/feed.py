@@ -187,7 +187,6 @@ class NoticeFeed:
                 number = notice.number
         if self._position is None and not fresh:
             self._position = batch.head or None
-            self._number = 0 if batch.head == "0" else None
         for notice in fresh:
             if self._position is not None:
                 self._recent.add(self._position, notice)

@@ -469,7 +469,7 @@ async def test_a_client_with_a_wrong_token_is_told(address):
         async with ReadClient(f"127.0.0.1:{port}", token="right") as client:
             assert (await client.get_contact("c1")).name == "name 1"
         async with ReadClient(f"127.0.0.1:{port}", token="wrong") as client:
-            with pytest.raises(ReaderUnavailable, match="protocol.ContactReader needs its token"):
+            with pytest.raises(ReaderUnavailable, match=r"protocol\.ContactReader needs its token"):
                 await client.get_contact("c1")
-            with pytest.raises(ReaderUnavailable, match="protocol.ContactReader needs its token"):
+            with pytest.raises(ReaderUnavailable, match=r"protocol\.ContactReader needs its token"):
                 await anext(client.watch_notices(""))

@@ -82,7 +82,8 @@ class DatabaseServer:
                         for task in tasks:
                             task.cancel()
         finally:
-            threads.close()
+            # Django closes no connection on the thread of an event loop.
+            await asyncio.to_thread(threads.close)
 
 
 def _migrate() -> None:

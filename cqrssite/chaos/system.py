@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cqrssite.chaos.process import Process
 from cqrssite.chaos.proxy import Link, MqttLink
-from cqrssite.services import accepts, answers
+from cqrssite.health import answers_http, answers_mqtt
 from cqrssite.settings import BASE_DIR, Environment
 from protocol.lifecycle import StartError, is_healthy
 
@@ -24,8 +24,7 @@ class System:
     """Broker, database, reader, writer and gateways, and the links between them.
 
     folder: gets the databases and the logs. broker: "amqtt" or "mosquitto".
-    programs: what is run in the place of `manage.py` for a process of that kind ("gateway": in that of uvicorn), for
-    tests that plant a bug in one.
+    programs: by kind of process, what is run in the place of `manage.py`, for tests that plant a bug.
     """
 
     def __init__(
@@ -89,7 +88,7 @@ class System:
         reader_database = await self._link(Link("reader-database", self._database))
         await self._link(writer_broker)
 
-        self._add("broker", self._broker_command(), lambda: accepts(self._broker))
+        self._add("broker", self._broker_command(), lambda: answers_mqtt(self._broker))
         self._add("database", self._manage("database", "rundatabase"), lambda: is_healthy(self._database))
         self._add(
             "reader",
@@ -109,8 +108,8 @@ class System:
             reader = await self._link(Link(f"{name}-reader", self.reader_address))
             self._add(
                 name,
-                self._gateway_command(address),
-                functools.partial(answers, address, "/healthz"),
+                self._manage("gateway", "rungateway"),
+                functools.partial(answers_http, address, "/healthz"),
                 gateway_bind=address,
                 broker_address=broker.address,
                 reader_address=reader.address,
@@ -142,12 +141,6 @@ class System:
         config = self._folder / "mosquitto.conf"
         config.write_text(f"listener {self._broker.rpartition(':')[2]} {_HOST}\nallow_anonymous true\n")
         return (program, "-c", str(config))
-
-    def _gateway_command(self, address: str) -> Sequence[str]:
-        host, _, port = address.rpartition(":")
-        program = self._programs.get("gateway", (sys.executable, "-m", "uvicorn"))
-        options = ("--interface", "asgi3", "--host", host, "--port", port, "--no-access-log")
-        return (*program, "cqrssite.asgi:application", *options, "--timeout-graceful-shutdown", "5")
 
     def _environment(self, **settings: object) -> dict[str, str]:
         """Every setting is said, so that neither the caller's environment nor a `.env` gets in."""

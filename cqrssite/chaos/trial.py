@@ -22,8 +22,6 @@ from cqrssite.chaos.system import System
 from cqrssite.chaos.watch import Watching
 from protocol.lifecycle import StartError
 
-# Seconds from the last repair until nothing is overdue, and until all is terminal at the end.
-HEALS_WITHIN = 10.0
 # After so many rounds that did not heal the rest is not waited for.
 _MOST_OVERRUNS = 3
 
@@ -34,6 +32,7 @@ class Plan:
 
     kills: how often a process is struck. commands: sends on until so many were accepted. rate: commands a second.
     keep: a folder that gets databases, logs and the history, kept after the trial.
+    heals_within: seconds from the last repair until nothing is overdue, and until all is terminal at the end.
     programs: see `System`. rounds: other faults than those that the seed gives.
     """
 
@@ -45,6 +44,7 @@ class Plan:
     delay: float = 0.3
     commands: int = 0
     keep: Path | None = None
+    heals_within: float = 10.0
     programs: Mapping[str, Sequence[str]] = field(default_factory=dict)
     rounds: Sequence[schedule.Round] | None = None
 
@@ -182,11 +182,13 @@ class Trial:
         now = self._clock()
         targets = [fault.target for fault in (*one.processes, *one.links)]
         # From the repair, but never less than the delay from now: what was just accepted is not due yet.
-        ends = max(repaired + HEALS_WITHIN, now + self.plan.delay + 1.0)
+        ends = max(repaired + self.plan.heals_within, now + self.plan.delay + 1.0)
         while not self._overdue.all_settled(now):
             if self._clock() > ends:
                 late = self._overdue.give_up()
-                sentence = f"not healed {HEALS_WITHIN:g} s after {one}: {len(late)} overdue, such as {late[:3]}"
+                sentence = (
+                    f"not healed {self.plan.heals_within:g} s after {one}: {len(late)} overdue, such as {late[:3]}"
+                )
                 self._note(sentence)
                 self.history.overruns.append(sentence)
                 break
@@ -232,7 +234,7 @@ class Trial:
 
     async def _settle(self, watching: Sequence[Watching]) -> None:
         """Waits until everything accepted is settled, no more notices come, and all watchers have seen the last."""
-        ends = self._clock() + HEALS_WITHIN
+        ends = self._clock() + self.plan.heals_within
         # What was accepted without an answer settles too, and nobody can name it: it is over when nothing comes.
         quiet = max(1.5, 2 * self.plan.delay)
         last, since = "", self._clock()
@@ -247,8 +249,8 @@ class Trial:
         late = self._overdue.give_up()
         places = {one.watcher.name: one.position for one in watching}
         self.history.overruns.append(
-            f"{HEALS_WITHIN:g} s after all was healed {len(late)} commands are not settled, such as {late[:3]};"
-            f" the watchers are at {places}"
+            f"{self.plan.heals_within:g} s after all was healed {len(late)} commands are not settled,"
+            f" such as {late[:3]}; the watchers are at {places}"
         )
 
     def _report(self, seconds: float) -> Report:

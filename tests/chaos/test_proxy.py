@@ -127,7 +127,7 @@ async def test_a_held_message_is_overtaken_and_passes() -> None:
 
 async def test_a_dropped_message_is_acknowledged_and_never_arrives() -> None:
     async with opened(MqttLink) as (link, peer):
-        link.garbler = mqtt.Garbler(DICE, double=0, drop=1, hold=0)  # type: ignore[attr-defined]
+        link.garbler = mqtt.Garbler(DICE, double=0, drop=1, hold=0)
         reader, writer = await connect(link)
         writer.write(publish(b"x", 7) + b"\xc0\x00")
         assert await reader.readexactly(4) == b"\x40\x02\x00\x07"
@@ -137,7 +137,7 @@ async def test_a_dropped_message_is_acknowledged_and_never_arrives() -> None:
 async def test_it_is_said_when_a_client_has_subscribed() -> None:
     async with opened(MqttLink) as (link, peer):
         subscribed = asyncio.Event()
-        link.on_subscribed = subscribed.set  # type: ignore[attr-defined]
+        link.on_subscribed = subscribed.set
         _, writer = await connect(link)
         subscribe = b"\x82\x0a\x00\x01\x00\x05topic\x01"[:2] + b"\x00\x01\x00\x05topic\x01"
         writer.write(subscribe)

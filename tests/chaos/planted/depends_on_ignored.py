@@ -1,0 +1,13 @@
+"""The database applies commands in the order they come."""
+
+from tests.chaos.planted import manage
+
+
+def plant() -> None:
+    from database_service.batch import Batch
+
+    Batch._blocker = lambda _batch, _command_id: ""
+
+
+if __name__ == "__main__":
+    manage(plant)

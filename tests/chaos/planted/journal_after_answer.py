@@ -1,0 +1,29 @@
+"""The gateway answers "queued" and journals the command a little later."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from tests.chaos.planted import manage
+
+
+def plant() -> None:
+    from contacts_write.commands import body_of
+    from contacts_write.committer import Committer, _Accept
+    from contacts_write.entry import Accepted
+    from protocol.contact_write_pb2 import Command
+
+    async def accept(committer: Committer, commands: Sequence[Command]) -> list[Accepted]:
+        loop = asyncio.get_running_loop()
+        job = _Accept(commands, loop.create_future())
+        # A crash in between is rare; this makes it likely.
+        loop.call_later(0.1, committer._jobs.put, job)
+        now = datetime.now(UTC)
+        due = now + timedelta(seconds=committer._delay)
+        return [Accepted(body_of(command).meta.command_id, body_of(command).id, now, due) for command in commands]
+
+    Committer.accept = accept
+
+
+if __name__ == "__main__":
+    manage(plant)

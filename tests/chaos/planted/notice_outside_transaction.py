@@ -1,0 +1,32 @@
+"""The database commits the effects of a batch first, and their notices after that."""
+
+import time
+from collections.abc import Sequence
+
+from tests.chaos.planted import manage
+
+
+def plant() -> None:
+    from database_service import apply, rows
+    from database_service.batch import Applied, Offer
+    from database_service.database import cursor
+    from database_service.messages import NoticeRow
+
+    insert, apply_offers = rows.insert_notices, apply._apply
+    waiting: list[NoticeRow] = []
+
+    def apply_then_notice(offers: Sequence[Offer]) -> Applied:
+        waiting.clear()
+        applied = apply_offers(offers)
+        # A crash in between is rare; this makes it likely.
+        time.sleep(0.03)
+        with cursor() as on:
+            insert(on, waiting)
+        return applied
+
+    rows.insert_notices = lambda _cursor, notices: waiting.extend(notices)
+    apply._apply = apply_then_notice
+
+
+if __name__ == "__main__":
+    manage(plant)

@@ -1,12 +1,12 @@
 """The five services as processes of one machine: how to start each, what it needs, how it shows health."""
 
-import asyncio
 import sys
 from collections.abc import Collection, Sequence
 
+from cqrssite.health import answers_http, answers_mqtt
 from cqrssite.settings import BASE_DIR, Environment
 from cqrssite.stack import Service
-from protocol.lifecycle import is_healthy, split_address
+from protocol.lifecycle import is_healthy
 
 NAMES = ("broker", "database", "reader", "writer", "gateway")
 
@@ -24,7 +24,7 @@ def services(contacts: Environment, *, memory: bool = False, without: Collection
         return (sys.executable, "-u", str(BASE_DIR / "manage.py"), f"run{name}", *arguments)
 
     return [
-        Service("broker", command("broker"), lambda: accepts(contacts.broker_address), contacts.broker_bind),
+        Service("broker", command("broker"), lambda: answers_mqtt(contacts.broker_address), contacts.broker_bind),
         Service(
             "database",
             command("database", *(["--memory"] if memory else [])),
@@ -43,7 +43,7 @@ def services(contacts: Environment, *, memory: bool = False, without: Collection
         Service(
             "gateway",
             command("gateway"),
-            lambda: answers(contacts.gateway_bind, "/readyz"),
+            lambda: answers_http(contacts.gateway_bind, "/readyz"),
             contacts.gateway_bind,
             needs=["broker", "reader"],
         ),
@@ -52,32 +52,6 @@ def services(contacts: Environment, *, memory: bool = False, without: Collection
 
 async def _at_once() -> bool:
     return True
-
-
-async def accepts(address: str) -> bool:
-    """Whether something accepts TCP connections at `address` within a second."""
-    try:
-        async with asyncio.timeout(1):
-            _, writer = await asyncio.open_connection(*split_address(address))
-    except OSError:
-        return False
-    writer.close()
-    return True
-
-
-async def answers(address: str, path: str) -> bool:
-    """Whether an HTTP GET of `path` is answered with 200 within two seconds."""
-    try:
-        async with asyncio.timeout(2):
-            reader, writer = await asyncio.open_connection(*split_address(address))
-            try:
-                writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
-                status = await reader.readline()
-            finally:
-                writer.close()
-    except OSError:
-        return False
-    return status.split(b" ")[1:2] == [b"200"]
 
 
 def urls(contacts: Environment) -> dict[str, str]:

@@ -16,6 +16,8 @@ from protocol.lifecycle import Backoff, StartError, split_address
 _TETHER = str(Path(__file__).with_name("tether.py"))
 # An unfinished line longer than this is printed in pieces, in bytes.
 _MAX_LINE = 64 * 1024
+# What ran for so many seconds does not end at once again: it is restarted quickly.
+_STEADY = 10.0
 # SIGHUP: the terminal was closed.
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -107,6 +109,7 @@ class Stack:
             return
         backoff = Backoff(first=0.2)
         while True:
+            started = time.monotonic()
             process = await self._start(service)
             try:
                 async with asyncio.TaskGroup() as group:
@@ -117,8 +120,7 @@ class Stack:
             finally:
                 if process.returncode is not None:
                     del self._processes[service.name]
-            if not waiting.cancelled():
-                # It had come up: what ended it is not what would end it at once again.
+            if time.monotonic() - started > _STEADY:
                 backoff.reset()
             pause = backoff.next()
             self._say(service.name, f"{_ending(code)}; starting it again in {pause:.1f} s")

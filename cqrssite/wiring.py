@@ -11,15 +11,16 @@ from collections.abc import Callable, Coroutine
 from typing import Self
 
 from asgiref.sync import sync_to_async
-from contacts_read.client import ReadClient
-from contacts_read.feed import NoticeFeed
-from contacts_write.journal import Journal
-from contacts_write.publisher import CommandPublisher
-from contacts_write.sweep import Sweep
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from contacts_read.client import ReadClient
+from contacts_read.errors import ExtensionMissing, ReadError
+from contacts_read.feed import NoticeFeed, State
+from contacts_write.journal import Journal
 from contacts_write.mqtt import MqttLink
+from contacts_write.publisher import CommandPublisher
+from contacts_write.sweep import Sweep
 from cqrssite.settings import Environment
 from protocol import topics
 from protocol.lifecycle import StartError
@@ -67,16 +68,20 @@ class Gateway:
         self.owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self.reader = ReadClient(contacts.reader_address, token=contacts.read_token)
         self.journal = Journal(contacts.delay, contacts.journal_limit, self.owner)
-        self.feed = NoticeFeed(self.reader, on_notices=[self.journal.settle])
+        self.feed = NoticeFeed(self.reader, on_notices=[self.journal.settle], on_state=self._note_notices)
         self.link = MqttLink(
             contacts.broker_address,
-            name="gateway",
+            name="contacts-gateway",
             topics=[topics.HELLO],
+            on_message=lambda topic, payload: self.publisher.on_message(topic, payload),
+            on_connect=lambda: self.publisher.on_connect(),
             username=contacts.mqtt_username,
             password=contacts.mqtt_password,
         )
         self.publisher = CommandPublisher(self.journal, self.link, single=contacts.single_messages)
-        self.sweep = Sweep(self.journal, self.publisher, self.reader.get_outcomes)
+        self.sweep = Sweep(
+            self.journal, self.publisher, self.reader.get_outcomes, away=(ReadError,), missing=(ExtensionMissing,)
+        )
 
     async def __aenter__(self) -> Self:
         """Raises StartError when the database is not migrated."""
@@ -98,6 +103,11 @@ class Gateway:
         global _open
         _open = None
         await self._closing.aclose()
+
+    def _note_notices(self, state: State) -> None:
+        """Without notices no command is ever settled: then the broker's acknowledgement is all there is."""
+        if state != "connecting":
+            self.publisher.handing_over = state == "missing"
 
     def _start(self, name: str, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work, name=f"gateway {name}")

@@ -188,8 +188,9 @@ ALLOWED_HOSTS = CONTACTS.allowed_hosts
 CSRF_TRUSTED_ORIGINS = CONTACTS.allowed_origins
 
 INSTALLED_APPS = [
-    "daphne",
+    # Before daphne, whose runserver it extends: of two commands by one name Django takes the first.
     "cqrssite",
+    "daphne",
     "contacts_read",
     "contacts_write",
     "database_service",

@@ -67,13 +67,21 @@ def answers_http(url: str) -> bool:
         return False
 
 
-def is_whole(url: str) -> bool:
-    """Whether a gateway says that journal, broker, reader, database and notices are all well."""
+def readiness(url: str) -> dict[str, Any]:
+    """What a gateway's /readyz says; "status" is "away" when it does not answer."""
     try:
         with urllib.request.urlopen(f"{url}/readyz", timeout=3) as answer:
-            return bool(json.load(answer)["status"] == "ready")
-    except (urllib.error.URLError, OSError):
-        return False
+            said: dict[str, Any] = json.load(answer)
+    except urllib.error.HTTPError as error:
+        said = json.load(error)
+    except (urllib.error.URLError, OSError) as error:
+        return {"status": "away", "why": str(error)}
+    return said
+
+
+def is_whole(url: str) -> bool:
+    """Whether a gateway says that journal, broker, reader, database and notices are all well."""
+    return bool(readiness(url)["status"] == "ready")
 
 
 def answers_grpc(address: str) -> bool:

@@ -20,7 +20,17 @@ from pathlib import Path
 from typing import Self
 
 from cqrssite.settings import Environment
-from tests.probes import HOST, answers_grpc, answers_http, answers_mqtt, free_port, is_whole, need_binary, until
+from tests.probes import (
+    HOST,
+    answers_grpc,
+    answers_http,
+    answers_mqtt,
+    free_port,
+    is_whole,
+    need_binary,
+    readiness,
+    until,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 FOREIGN = ROOT / "tests" / "foreign"
@@ -157,7 +167,12 @@ class Stack:
 
     def wait_whole(self, within: float = START) -> None:
         """Waits until the first gateway says that journal, broker, reader and database are there."""
-        until(lambda: is_whole(self.url), within=within, what="/readyz says that all is there")
+        until(
+            lambda: is_whole(self.url),
+            within=within,
+            what="/readyz says that all is there",
+            show=lambda: str(readiness(self.url)),
+        )
 
     def pids(self) -> list[int]:
         """The processes alive that were started with this stack's folder, whoever started them (Linux)."""

@@ -1,5 +1,6 @@
 """Marks what stands here, and shows what the processes said when a test fails."""
 
+import logging
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from tests.e2e.clients import Client
 from tests.processes import Stack, logs_of_open_stacks
 
 HERE = Path(__file__).resolve().parent
+
+# It says every request.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -75,11 +75,11 @@ def refused() -> Iterator[dict[str, tuple[int, str]]]:
 
 
 CASES = {
-    "broker, port taken": "port",
-    "database, port taken": "port",
-    "reader, port taken": "port",
-    "runserver, port taken": "port|in use",
-    "runstack, port taken": "cannot listen|in use",
+    "broker, port taken": "cannot listen",
+    "database, port taken": "cannot listen",
+    "reader, port taken": "cannot listen",
+    "runserver, port taken": "cannot listen|in use",
+    "runstack, port taken": "cannot listen",
     "broker, wrong setting": "CONTACTS_BROKER_BIND",
     "writer, wrong setting": "CONTACTS_DELAY",
     "uvicorn, wrong setting": "CONTACTS_JOURNAL_LIMIT",

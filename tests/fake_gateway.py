@@ -1,4 +1,4 @@
-"""What the schema needs of the gateway, in memory: the journal, the reader and the feed, without a ring between them."""
+"""What the schema needs of the gateway, in memory: journal, reader and feed, with no ring between them."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -124,6 +124,7 @@ class FakeJournal:
         self.rows: dict[str, models.Command] = {}
         self.accepted: list[Command] = []
         self.defect: Exception | None = None
+        self.waiting = 0
         self._delay = timedelta(seconds=delay)
         self._changed = asyncio.Event()
 
@@ -180,7 +181,9 @@ class FakeJournal:
                     raise UnknownCommand
                 if row.state != State.QUEUED:
                     return row
+                self.waiting += 1
                 await changed.wait()
+                self.waiting -= 1
 
     async def cancel(self, command_id: str, actor: str = "") -> Accepted:
         row = self.rows.get(command_id)

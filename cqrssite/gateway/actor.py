@@ -12,7 +12,7 @@ from django.http import HttpRequest
 
 
 async def actor_of(headers: Mapping[bytes, bytes]) -> str:
-    """The username of the logged-in user, or an empty string. Asks the database, in a thread, only when there is a cookie."""
+    """The logged-in user's name, or an empty string. Asks the database, in a thread, only when there is a cookie."""
     key = _session_key(headers.get(b"cookie", b"").decode("latin-1"))
     if not key:
         return ""

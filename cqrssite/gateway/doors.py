@@ -42,7 +42,7 @@ class Doors:
         return f"pages of {origin!r} may not use this; CONTACTS_ALLOWED_ORIGINS says which may"
 
     def is_same(self, headers: Mapping[bytes, bytes]) -> bool:
-        """Whether the page is one of this very host and port. (Its scheme is not known behind a proxy that ends TLS.)"""
+        """Whether the page is of this very host and port. (Its scheme is not known behind a proxy that ends TLS.)"""
         origin = urlsplit(headers.get(b"origin", b"").decode("latin-1").lower())
         host = headers.get(b"host", b"").decode("latin-1").lower()
         return bool(origin.netloc) and origin.scheme in ("http", "https") and origin.netloc == host

@@ -1,4 +1,4 @@
-"""The page of GraphiQL. Its script and styles are static files of ours (cqrssite/web): it works without the internet."""
+"""The page of GraphiQL. Its script and styles are static files of ours (cqrssite/web): it works offline."""
 
 from pathlib import Path
 

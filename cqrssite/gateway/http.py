@@ -164,7 +164,7 @@ class GraphQLEndpoint:
             return _json(200, await self._execute(operation, headers), media_type)
         except RequestRefused as refused:
             return _refusal(refused.errors, media_type)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (it is logged there)
             # A defect outside of any resolver; everything expected is an error of a field, or RequestRefused.
             return _json(500, {"errors": [format_exception(error, "outside of the schema")]}, media_type)
 

@@ -1,4 +1,4 @@
-"""Requests executed: the schema, the documents it knows, and answers as they are sent. One for a process, on any transport."""
+"""Requests executed, over any transport: one executor a process, with the schema and the documents it knows."""
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing

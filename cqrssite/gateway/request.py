@@ -15,7 +15,7 @@ class GraphQLRequest(NamedTuple):
 
 
 def read_request(parameters: Any) -> GraphQLRequest:
-    """The request that a JSON value makes. Raises BadInput with a sentence when it makes none. Unknown keys are ignored."""
+    """The request that a JSON value makes; unknown keys are ignored. Raises BadInput when it makes none."""
     if not isinstance(parameters, dict):
         raise BadInput("a GraphQL request must be a JSON object" + _hint(parameters))
     query = parameters.get("query")

@@ -1,4 +1,4 @@
-"""The schema, assembled. Its text is kept in schema.graphql; `manage.py graphql_schema` writes it anew (see SDL_COMMAND)."""
+"""The schema, assembled. Its text is kept in schema.graphql; SDL_COMMAND writes it anew."""
 
 from pathlib import Path
 

@@ -160,8 +160,16 @@ class Command(graphene.ObjectType):
     def resolve_id(self: models.Command, _info: Info) -> str:
         return self.command_id
 
+    # A row that was just settled holds Django's choices, one that was read plain strings.
+
+    def resolve_kind(self: models.Command, _info: Info) -> str:
+        return str(self.kind)
+
+    def resolve_state(self: models.Command, _info: Info) -> str:
+        return str(self.state)
+
     def resolve_reason(self: models.Command, _info: Info) -> str | None:
-        return self.reason or None
+        return str(self.reason) if self.reason else None
 
     def resolve_actor(self: models.Command, _info: Info) -> str | None:
         return self.actor or None

@@ -185,7 +185,7 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
             await self._close(TOO_SLOW, f"too slow ({error}); go on from the last position seen")
         except FeedEnded:
             await self._close(RESTARTING, "Service restart")
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (it is logged there)
             # A defect outside of any resolver. The socket is of no more use: what it is owed is not known.
             await self._close(INTERNAL_ERROR, format_exception(error, "on a WebSocket")["message"])
 
@@ -249,7 +249,7 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
         for task in [*self._operations.values(), self._watch]:
             if task is not None and task is not asyncio.current_task():
                 task.cancel()
-        # A reason has at most 123 bytes. A peer that takes nothing does not take this either: the server gives up on it.
+        # A reason has at most 123 bytes. A peer that takes nothing does not take this either: then the server gives up.
         with suppress(TimeoutError):
             async with asyncio.timeout(self._window.seconds):
                 await self.close(code, reason.encode()[:123].decode(errors="ignore"))

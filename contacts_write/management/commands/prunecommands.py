@@ -1,0 +1,29 @@
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
+
+from contacts_write import rows
+from contacts_write.settlement import now
+from protocol.lifecycle import describe
+
+
+class Command(BaseCommand):
+    help = "Deletes the commands that were settled long ago, and their idempotency keys with them."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        days = settings.CONTACTS.keep_commands_days
+        parser.add_argument("--days", type=float, default=days, help=f"keep those of so many days (default: {days:g})")
+
+    def handle(self, *, days: float, **_options: Any) -> None:
+        if not days >= 0:
+            raise CommandError(f"--days must be 0 or more, not {days:g}")
+        total = 0
+        try:
+            while pruned := rows.prune(now() - timedelta(days=days)):
+                total += pruned
+        except (DatabaseError, OverflowError) as error:
+            raise CommandError(f"pruned {total} commands, then failed: {describe(error)}") from error
+        self.stdout.write(f"pruned {total} commands")

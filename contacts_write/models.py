@@ -1,0 +1,79 @@
+"""The journal's rows."""
+
+from django.db import models
+from django.db.models import Q
+
+MAX_MESSAGE = 1000
+
+_UNSETTLED = Q(settled_at__isnull=True)
+
+
+class Command(models.Model):
+    """A command that was accepted, and what is known of its end."""
+
+    class Kind(models.TextChoices):
+        ADD = "ADD", "add"
+        UPDATE = "UPDATE", "update"
+        DELETE = "DELETE", "delete"
+
+    class State(models.TextChoices):
+        QUEUED = "QUEUED", "queued"
+        PARKED = "PARKED", "parked"
+        APPLIED = "APPLIED", "applied"
+        REJECTED = "REJECTED", "rejected"
+        CANCELLED = "CANCELLED", "cancelled"
+        DISCARDED = "DISCARDED", "discarded"
+        HANDED_OVER = "HANDED_OVER", "handed over"
+
+    class Reason(models.TextChoices):
+        NOT_FOUND = "NOT_FOUND", "not found"
+        CONFLICT = "CONFLICT", "conflict"
+        INVALID = "INVALID", "invalid"
+
+    number = models.BigAutoField("number", primary_key=True, help_text="in order of acceptance")
+    command_id = models.CharField("command id", max_length=100, unique=True)
+    kind = models.CharField(max_length=6, choices=Kind.choices)
+    contact_id = models.CharField("contact id", max_length=100)
+    name = models.CharField(max_length=200, blank=True)
+    expected_version = models.BigIntegerField(null=True, blank=True)
+    actor = models.CharField(max_length=150, blank=True, help_text="who sent it")
+    depends_on = models.CharField(
+        max_length=100, blank=True, help_text="the command of the same contact that has to be settled before"
+    )
+    accepted_at = models.DateTimeField()
+    takes_effect_at = models.DateTimeField()
+    owner = models.CharField(
+        max_length=100,
+        blank=True,
+        help_text="the gateway process that sends it; empty: none yet, it was accepted outside of a gateway",
+    )
+    state = models.CharField(max_length=11, choices=State.choices, default=State.QUEUED)
+    message = models.CharField(max_length=MAX_MESSAGE, blank=True, help_text="what happened, or why not")
+    reason = models.CharField(max_length=9, blank=True, choices=Reason.choices, help_text="why it was rejected")
+    version = models.BigIntegerField(null=True, blank=True, help_text="the contact's, when the command was settled")
+    settled_at = models.DateTimeField(null=True, blank=True)
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    cancel_requested_by = models.CharField(max_length=150, blank=True)
+    sent_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="when the broker acknowledged it; recorded only where it must not be sent twice",
+    )
+
+    class Meta:
+        ordering = ["-number"]
+        # All but the last hold nothing but what is unsettled: small, whatever the journal keeps.
+        indexes = [
+            models.Index(fields=["owner", "number"], condition=_UNSETTLED, name="command_unsettled_owner"),
+            models.Index(fields=["contact_id"], condition=_UNSETTLED, name="command_unsettled_contact"),
+            models.Index(fields=["takes_effect_at", "number"], condition=_UNSETTLED, name="command_unsettled_due"),
+            models.Index(
+                fields=["number"],
+                condition=_UNSETTLED & Q(cancel_requested_at__isnull=False),
+                name="command_unsettled_cancel",
+            ),
+            models.Index(fields=["settled_at"], condition=~_UNSETTLED, name="command_settled"),
+        ]
+
+    def __str__(self) -> str:
+        return self.command_id

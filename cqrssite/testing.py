@@ -1,0 +1,35 @@
+"""For tests of code that sends commands."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+from contacts_write.api import taking_effect
+from database_service.apply import apply
+from protocol.contact_write_pb2 import Command
+from protocol.notice_pb2 import Notice
+
+
+@contextlib.contextmanager
+def commands_take_effect_at_once() -> Iterator[None]:
+    """Within the context, what `contacts_write` accepts is applied and settled before its call returns.
+
+    No broker and no other process takes part. Both databases have to be open to the test:
+    `@pytest.mark.django_db(databases=["default", "contacts"])`, or `databases = {"default", "contacts"}` in a TestCase.
+    As a fixture for every test:
+
+        @pytest.fixture(autouse=True)
+        def at_once():
+            with commands_take_effect_at_once():
+                yield
+    """
+    with taking_effect(_apply):
+        yield
+
+
+def _apply(commands: Sequence[Command]) -> list[Notice]:
+    notices, left = apply(commands)
+    if left:
+        raise RuntimeError(
+            f"command {', '.join(left)} waits for one of the same contact, accepted before commands took effect at once"
+        )
+    return notices

@@ -185,6 +185,33 @@ def _each_notice_follows_from_those_before(case: _Case) -> Iterator[Violation]:
         yield Violation("state", f"listContacts has {len(case.history.listed)} contacts, there are {len(stored)}")
 
 
+def _reads_saw_what_they_waited_for(case: _Case) -> Iterator[Violation]:
+    """After a command a contact is as its outcome left it, or as a later one did."""
+    changes: dict[str, list[tuple[int, int]]] = defaultdict(
+        list
+    )  # by contact: place of the notice, version from there on
+    for place, notice in enumerate(case.notices):
+        if notice.kind in ("ADDED", "UPDATED", "DELETED"):
+            changes[notice.contact_id].append((place, 0 if notice.kind == "DELETED" else notice.version))
+    for read in case.history.reads:
+        command, settled = case.commands.get(read.after_command), case.place.get(read.after_command)
+        if command is None or settled is None:
+            continue
+        at_first, allowed = 0, set()
+        for place, version in changes[read.contact_id]:
+            if place <= settled:
+                at_first = version
+            else:
+                allowed.add(version)
+        if read.version not in allowed | {at_first}:
+            yield _of(
+                command,
+                "read",
+                f"left the contact at version {at_first}; {read.gateway}, asked at {read.sent_at:.3f} to wait for it, "
+                f"showed {read.version}",
+            )
+
+
 def _cancelled_was_cancelled(case: _Case) -> Iterator[Violation]:
     for command in case.commands.values():
         kinds = {notice.kind for notice in case.finals.get(command.command_id, [])}
@@ -291,6 +318,7 @@ _RULES = (
     _effects_are_as_sent,
     _outcomes_are_in_order_of_acceptance,
     _each_notice_follows_from_those_before,
+    _reads_saw_what_they_waited_for,
     _cancelled_was_cancelled,
     _the_same_key_gets_the_same_answer,
     _numbers_have_no_gap,

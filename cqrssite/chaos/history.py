@@ -121,6 +121,17 @@ class Sample:
 
 
 @dataclass(slots=True)
+class Read:
+    """A contact as it was read with `afterCommand`. Version 0: there was none."""
+
+    contact_id: str
+    after_command: str
+    gateway: str
+    sent_at: float
+    version: int
+
+
+@dataclass(slots=True)
 class Stored:
     """A contact as `contact(id)` or `listContacts` answered at the end."""
 
@@ -145,6 +156,7 @@ class History:
     commands: list[Command] = field(default_factory=list)
     watchers: list[Watcher] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
+    reads: list[Read] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
 
     # At the end: the database's list, as (number, notice); what each gateway says of each command;
@@ -163,6 +175,7 @@ class History:
             "commands": self.commands,
             "watchers": self.watchers,
             "samples": self.samples,
+            "reads": self.reads,
             "events": self.events,
             "notices": self.notices,
             "outcomes": self.outcomes,

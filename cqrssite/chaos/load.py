@@ -1,6 +1,7 @@
 """Clients that change shared contacts through all gateways, and write down what they sent and were answered."""
 
 import asyncio
+import contextlib
 import itertools
 import random
 from collections import deque
@@ -8,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cqrssite.chaos.client import AnswerLost, GraphQLClient, NotSent
-from cqrssite.chaos.history import Attempt, Command, CommandKind, History, Sample
+from cqrssite.chaos.history import Attempt, Command, CommandKind, History, Read, Sample
 from cqrssite.chaos.overdue import Overdue
 from protocol.ids import contact_id_of, new_command_id
 
@@ -25,6 +26,8 @@ _FIELDS: dict[CommandKind, tuple[str, Mapping[str, str]]] = {
 }
 _ANSWER = "{ status message commandId contactId takesEffectInMs }"
 _CANCEL = f"mutation ($id: String!) {{ cancelCommand(id: $id) {_ANSWER} }}"
+
+_READ_AFTER = "query ($id: String!, $after: String) { contact(id: $id, afterCommand: $after) { version } }"
 
 
 class Load:
@@ -100,6 +103,8 @@ class Load:
                     await self._cancel(clients, self._dice.choice(commands))
                 if self._dice.random() < 0.15:
                     await self._sample(clients)
+                if self._dice.random() < 0.05:
+                    await self._read_after(clients, self._dice.choice(commands))
         finally:
             for client in clients.values():
                 client.close()
@@ -210,18 +215,34 @@ class Load:
         cancelled = (answer.get("data") or {}).get("cancelCommand")
         _note(attempt, self._clock(), cancelled, errors.get("cancelCommand") or errors.get(""))
 
+    async def _read_after(self, clients: Mapping[str, GraphQLClient], command: Command) -> None:
+        """Reads a contact as it is after a command, through some gateway."""
+        if command.fate != "accepted":
+            return
+        gateway, sent_at = self._dice.choice(list(clients)), self._clock()
+        try:
+            answer = await clients[gateway].execute(
+                _READ_AFTER, {"id": command.contact_id, "after": command.command_id}
+            )
+        except (NotSent, AnswerLost):
+            return  # there will be other reads
+        contact = (answer.get("data") or {}).get("contact")
+        code = next((error["extensions"].get("code") for error in _errors_by_field(answer).values()), "")
+        # Any other error, such as that it took too long, says nothing about the contact.
+        if contact or code == "NOT_FOUND":
+            version = contact["version"] if contact else 0
+            self._history.reads.append(Read(command.contact_id, command.command_id, gateway, sent_at, version))
+
     async def _sample(self, clients: Mapping[str, GraphQLClient]) -> None:
         """Asks some gateway what became of some recent commands."""
         gateway = self._dice.choice(list(clients))
         command_ids = self._dice.sample(self._recent, min(len(self._recent), 10))
-        # NotSent and AnswerLost: there will be other samples.
         if command_ids:
-            try:
+            # There will be other samples.
+            with contextlib.suppress(NotSent, AnswerLost):
                 self._history.samples += await ask(
                     clients[gateway], command_ids, lambda: self._process_of(gateway), self._clock
                 )
-            except (NotSent, AnswerLost):
-                return
 
 
 async def ask(

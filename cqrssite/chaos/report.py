@@ -9,6 +9,7 @@ import orjson
 
 from cqrssite.chaos.checker import Violation
 from cqrssite.chaos.history import STATE_OF_KIND, History
+from cqrssite.chaos.schedule import LINK_FAULTS, PROCESS_FAULTS
 
 # Violations of one rule that are shown with their history; the rest is counted.
 _SHOWN = 3
@@ -39,6 +40,7 @@ class Report:
     notices: int
     watchers: list[dict[str, Any]]
     samples: int
+    reads: int
     healings: list[Healing]
     violations: list[Violation] = field(default_factory=list)
 
@@ -62,7 +64,7 @@ class Report:
         return orjson.dumps(whole, option=orjson.OPT_INDENT_2).decode()
 
     def as_text(self) -> str:
-        kinds = sorted({kind for counts in self.faults.values() for kind in counts})
+        kinds = [kind for kind in (*PROCESS_FAULTS, *LINK_FAULTS) if any(kind in c for c in self.faults.values())]
         width = max(map(len, self.faults), default=0)
         lines = [
             f"Chaos, seed {self.seed}: {self.kills} kills in {self.seconds:.0f} s"
@@ -84,7 +86,8 @@ class Report:
             "  outcomes  "
             + ", ".join(f"{self.commands[s]:,} {s.lower()}" for s in sorted(set(STATE_OF_KIND.values()))),
             f"  seen      {self.notices:,} notices by {len(self.watchers)} watchers over"
-            f" {sum(watcher['connections'] for watcher in self.watchers):,} connections; {self.samples:,} samples",
+            f" {sum(watcher['connections'] for watcher in self.watchers):,} connections; {self.samples:,} samples,"
+            f" {self.reads:,} reads of own writes",
             "",
         ]
         if self.ok:

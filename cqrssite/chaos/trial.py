@@ -274,6 +274,7 @@ class Trial:
                 for watcher in history.watchers
             ],
             samples=len(history.samples),
+            reads=len(history.reads),
             healings=self._healings,
             violations=check(history),
         )

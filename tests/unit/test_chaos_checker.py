@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from cqrssite.chaos.checker import check
-from cqrssite.chaos.history import Attempt, Command, History, Notice, Sample, Stored, Watcher
+from cqrssite.chaos.history import Attempt, Command, History, Notice, Read, Sample, Stored, Watcher
 
 ANN, BOB = "contact-ann", "contact-bob"
 
@@ -77,6 +77,11 @@ def good_history() -> History:
             Sample("update-1", "gateway-1#1", 5.0, 5.1, "APPLIED", 2),
             # Another process may not have heard of it yet.
             Sample("update-1", "gateway-2#1", 5.2, 5.3, "QUEUED"),
+        ],
+        reads=[
+            Read(ANN, "add-ann", "gateway-1", 1.2, 2),
+            Read(ANN, "update-1", "gateway-2", 3.2, 2),
+            Read(BOB, "delete-bob", "gateway-2", 8.2, 0),
         ],
         notices=list(enumerate(notices, start=1)),
         outcomes=outcomes,
@@ -227,6 +232,18 @@ def apply_the_later_of_a_document_first(history: History) -> None:
     ]
 
 
+def read_too_early(history: History) -> None:
+    history.reads.append(Read(ANN, "update-1", "gateway-2", 3.2, 1))
+
+
+def read_what_was_deleted(history: History) -> None:
+    history.reads.append(Read(BOB, "delete-bob", "gateway-2", 8.2, 2))
+
+
+def miss_what_was_added(history: History) -> None:
+    history.reads.append(Read(ANN, "add-ann", "gateway-2", 1.2, 0))
+
+
 def overrun(history: History) -> None:
     history.overruns.append("not all settled 10 s after healing")
 
@@ -278,6 +295,9 @@ BROKEN: list[tuple[str, Callable[[History], None]]] = [
     ("relapse", relapse),
     ("forgotten", forget),
     ("forgotten", forget_at_the_end),
+    ("read", read_too_early),
+    ("read", read_what_was_deleted),
+    ("read", miss_what_was_added),
     ("overrun", overrun),
 ]
 

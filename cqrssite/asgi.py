@@ -4,6 +4,7 @@ GraphQL and the probes are applications of their own in the Channels router; eve
 """
 
 import os
+import warnings
 from typing import Any
 
 from django.core.asgi import get_asgi_application
@@ -20,6 +21,9 @@ from cqrssite.gateway.http import GraphQLEndpoint  # noqa: E402
 from cqrssite.gateway.websocket import GraphQLConsumer  # noqa: E402
 from cqrssite.probes import Probes  # noqa: E402
 from cqrssite.routing import ByPath, Lifespan, refuse_socket  # noqa: E402
+
+# Whitenoise hands static files over as streams, which Django reads whole under ASGI, with a warning. Ours are small.
+warnings.filterwarnings("ignore", "StreamingHttpResponse must consume synchronous iterators")
 
 _graphql = GraphQLEndpoint(wiring.current, settings.CONTACTS)
 _sockets = GraphQLConsumer.as_asgi(gateway=wiring.current, settings=settings.CONTACTS)

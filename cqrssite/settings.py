@@ -272,6 +272,6 @@ LOGGING = {
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": CONTACTS.log_level},
-    # Says every keepalive at INFO.
-    "loggers": {"amqtt": {"level": "WARNING"}, "transitions": {"level": "WARNING"}},
+    # At INFO they say every keepalive, every state and every socket.
+    "loggers": {name: {"level": "WARNING"} for name in ("amqtt", "transitions", "uvicorn.error")},
 }

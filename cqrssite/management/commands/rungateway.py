@@ -1,5 +1,8 @@
 """Runs the gateway for production: uvicorn with the application of `cqrssite.asgi`."""
 
+import logging
+import socket
+import sys
 from argparse import ArgumentParser
 from typing import Any
 
@@ -9,8 +12,19 @@ from django.core.management.base import BaseCommand
 
 from protocol.lifecycle import split_address
 
+log = logging.getLogger("cqrssite.gateway")
+
 # A WebSocket message over this is refused with close code 1009, in bytes.
 MAX_SOCKET_MESSAGE = 1024 * 1024
+
+
+class GatewayServer(uvicorn.Server):
+    """Says in one line when it serves."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            log.info("the gateway serves on http://%s:%d", self.config.host, self.config.port)
 
 
 class Command(BaseCommand):
@@ -21,7 +35,7 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         host, port = split_address(options["bind"])
-        uvicorn.run(
+        config = uvicorn.Config(
             "cqrssite.asgi:application",
             interface="asgi3",
             lifespan="on",
@@ -33,3 +47,7 @@ class Command(BaseCommand):
             # Logs as the settings say, like all services.
             log_config=None,
         )
+        server = GatewayServer(config)
+        server.run()
+        if not server.started:
+            sys.exit(1)

@@ -191,20 +191,23 @@ def _media_type(headers: dict[bytes, bytes]) -> str:
 
 async def _read_body(headers: dict[bytes, bytes], receive: Receive, media_type: str) -> bytes | None:
     """The whole body, or None when the client left. Ends the request with 413 when it is too large."""
-    too_large = _error(413, f"the body is larger than {MAX_BODY} bytes", media_type=media_type)
     declared = headers.get(b"content-length", b"0")
     if declared.isdigit() and int(declared) > MAX_BODY:
-        raise _Refused(too_large)
-    body = b""
+        raise _too_large(media_type)
+    body = bytearray()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
         body += message.get("body", b"")
         if len(body) > MAX_BODY:
-            raise _Refused(too_large)
+            raise _too_large(media_type)
         if not message.get("more_body", False):
-            return body
+            return bytes(body)
+
+
+def _too_large(media_type: str) -> _Refused:
+    return _Refused(_error(413, f"the body is larger than {MAX_BODY} bytes", media_type=media_type))
 
 
 def _json_parameter(key: str, value: str, media_type: str) -> Any:

@@ -1,7 +1,8 @@
 // The tabs a first visit finds: what the service does, in the order in which one wants to see it.
 export const examples = [
   {
-    query: `# Every commit and rejection, as it happens. Run it (Ctrl-Enter), then add a contact in the next tab.
+    query: `# What happens, as it happens. Run this,
+# then add a contact in a second window.
 subscription ContactChanged {
   contactChanged {
     position
@@ -20,7 +21,7 @@ subscription ContactChanged {
 `,
   },
   {
-    query: `# Queued at once; it takes effect after the delay, and the subscription shows it.
+    query: `# Queued at once, in effect after the delay.
 mutation AddContact {
   addContact(name: "John HUEBR") {
     status
@@ -44,7 +45,8 @@ mutation AddContact {
 `,
   },
   {
-    query: `# One contact, as it is after that command (waits until it is settled): leave afterCommand out to read at once.
+    query: `# afterCommand: wait until that command
+# is settled, so that its effect is seen.
 query Contact($id: String!, $afterCommand: String) {
   contact(id: $id, afterCommand: $afterCommand) {
     id

@@ -179,6 +179,9 @@ class Load:
         command.contact_id = command.contact_id or attempt.contact_id
         if command.kind == "ADD" and first:
             self._contacts.append(command.contact_id)
+        # A few are worked on after their end.
+        if command.kind == "DELETE" and command.contact_id in self._contacts and self._dice.random() < 0.9:
+            self._contacts.remove(command.contact_id)
         if first:
             self.accepted += 1
             self._another.set()

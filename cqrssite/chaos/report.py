@@ -17,10 +17,14 @@ _SHOWN = 3
 
 @dataclass(slots=True)
 class Healing:
-    """One round of faults: how long after the last repair something was still overdue, in seconds."""
+    """One round of faults, in seconds after the last repair (start, SIGCONT, connection whole).
+
+    up: until the processes struck were up. seconds: until nothing accepted was overdue; 0: nothing ever was.
+    """
 
     faults: str
     targets: list[str]
+    up: float
     seconds: float
 
 
@@ -48,17 +52,26 @@ class Report:
     def ok(self) -> bool:
         return not self.violations
 
-    def healing(self, target: str = "") -> tuple[float, float]:
+    def healing(self, target: str = "") -> dict[str, float]:
         """Median and longest healing, in seconds; of the rounds that struck `target`, if one is given."""
-        seconds = [healing.seconds for healing in self.healings if not target or target in healing.targets]
-        return (statistics.median(seconds), max(seconds)) if seconds else (0.0, 0.0)
+        healings = [healing for healing in self.healings if not target or target in healing.targets]
+        up = [healing.up for healing in healings] or [0.0]
+        healed = [healing.seconds for healing in healings] or [0.0]
+        beyond = [max(0.0, healing.seconds - healing.up) for healing in healings] or [0.0]
+        figures = {
+            "up_median": statistics.median(up),
+            "median": statistics.median(healed),
+            "max": max(healed),
+            "beyond_up_median": statistics.median(beyond),
+            "beyond_up_max": max(beyond),
+        }
+        return {name: round(seconds, 2) for name, seconds in figures.items()}
 
     def as_json(self) -> str:
-        median, longest = self.healing()
         whole = asdict(self) | {
             "ok": self.ok,
             "violations": [violation._asdict() for violation in self.violations],
-            "healing": {"median": round(median, 3), "max": round(longest, 3)},
+            "healing": self.healing(),
             "accepted_per_second": round(self.commands["accepted"] / self.seconds, 1),
         }
         return orjson.dumps(whole, option=orjson.OPT_INDENT_2).decode()
@@ -67,18 +80,21 @@ class Report:
         kinds = [kind for kind in (*PROCESS_FAULTS, *LINK_FAULTS) if any(kind in c for c in self.faults.values())]
         width = max(map(len, self.faults), default=0)
         lines = [
-            f"Chaos, seed {self.seed}: {self.kills} kills in {self.seconds:.0f} s"
+            f"Chaos, seed {self.seed}: processes struck {self.kills} times in {self.seconds:.0f} s"
             f" ({self.gateways} gateways, broker {self.broker})",
             "",
-            f"  {'':{width}}" + "".join(f"{kind:>9}" for kind in kinds) + "    healing median      max",
+            f"  {'':{width}}"
+            + "".join(f"{kind:>9}" for kind in kinds)
+            + "   up (median)   healed (median, max)   after up",
         ]
-        for target, counts in self.faults.items():
-            row = f"  {target:{width}}" + "".join(f"{counts.get(kind) or '·':>9}" for kind in kinds)
-            median, longest = self.healing(target)
-            lines.append(f"{row}    {median:12.2f} s {longest:6.2f} s")
-        median, longest = self.healing()
+        for target, counts in (*self.faults.items(), ("all", {})):
+            row = f"  {target:{width}}" + "".join(f"{counts.get(kind, '·' if counts else ''):>9}" for kind in kinds)
+            took = self.healing("" if target == "all" else target)
+            lines.append(
+                f"{row}{took['up_median']:12.2f} s {took['median']:11.2f} {took['max']:7.2f} s"
+                f" {took['beyond_up_median']:7.2f} {took['beyond_up_max']:6.2f} s"
+            )
         lines += [
-            f"  {'all':{width}}" + " " * 9 * len(kinds) + f"    {median:12.2f} s {longest:6.2f} s",
             "",
             f"  commands  {self.commands['accepted']:,} accepted"
             f" ({self.commands['accepted'] / self.seconds:,.0f}/s), {self.commands['unknown']:,} with lost answers,"

@@ -194,7 +194,7 @@ class Trial:
                 break
             await asyncio.sleep(0.02)
         seconds = max(0.0, self._overdue.last_late - repaired)
-        self._healings.append(Healing(str(one), targets, round(seconds, 3)))
+        self._healings.append(Healing(str(one), targets, round(now - repaired, 3), round(seconds, 3)))
 
     @contextlib.asynccontextmanager
     async def _watching(self) -> AsyncIterator[list[Watching]]:
@@ -237,20 +237,19 @@ class Trial:
         ends = self._clock() + self.plan.heals_within
         # What was accepted without an answer settles too, and nobody can name it: it is over when nothing comes.
         quiet = max(1.5, 2 * self.plan.delay)
-        last, since = "", self._clock()
+        last, since = 0, self._clock()
         while self._clock() < ends:
-            positions = {one.position for one in watching}
-            newest = max(positions, key=lambda position: int(position.partition(":")[0] or 0), default="")
-            if newest != last:
-                last, since = newest, self._clock()
-            elif len(positions) == 1 and self._overdue.all_settled() and self._clock() - since > quiet:
+            counts = {len(one.watcher.seen) for one in watching}
+            if max(counts) > last:
+                last, since = max(counts), self._clock()
+            elif len(counts) == 1 and self._overdue.all_settled() and self._clock() - since > quiet:
                 return
             await asyncio.sleep(0.05)
         late = self._overdue.give_up()
-        places = {one.watcher.name: one.position for one in watching}
+        places = {one.watcher.name: len(one.watcher.seen) for one in watching}
         self.history.overruns.append(
             f"{self.plan.heals_within:g} s after all was healed {len(late)} commands are not settled,"
-            f" such as {late[:3]}; the watchers are at {places}"
+            f" such as {late[:3]}; the watchers are at notice {places}"
         )
 
     def _report(self, seconds: float) -> Report:

@@ -98,6 +98,7 @@ def _check_migrations() -> None:
     except Error as error:
         raise StartError(f"the contacts database {connections.databases[ALIAS]['NAME']}: {error}") from error
     if missing:
+        names = ", ".join(migration.name for migration, _ in missing)
         raise StartError(
-            f"the contacts database lacks {len(missing)} migrations: run `python manage.py migrate --database {ALIAS}`"
+            f"the contacts database lacks migrations ({names}): run `python manage.py migrate --database {ALIAS}`"
         )

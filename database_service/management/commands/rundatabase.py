@@ -19,6 +19,8 @@ class Command(BaseCommand):
         parser.add_argument("--memory", action="store_true", help="keep the contacts in memory, until it ends")
 
     def handle(self, *args: Any, bind: str, serve: str, memory: bool, **options: Any) -> None:
+        if memory and serve != "all":
+            raise CommandError("--memory keeps contacts in one process: it goes with --serve all alone")
         contacts = settings.CONTACTS
         tokens = {"read_token": contacts.read_token, "write_token": contacts.write_token}
         server = DatabaseServer(bind, serve, memory=memory, **tokens)

@@ -24,8 +24,7 @@ class _BoundedPaginator(Paginator):  # type: ignore[type-arg]  # generic in the 
 
     @cached_property
     def count(self) -> int:
-        rows: QuerySet[Command] = self.object_list
-        return len(rows.values_list("pk")[:MAX_COUNT])
+        return len(self.object_list[:MAX_COUNT].values_list("pk"))  # type: ignore[attr-defined]  # a QuerySet
 
 
 @admin.register(Command)

@@ -219,8 +219,8 @@ def claim(owner: str, previous: str, numbers: Sequence[int] | None, limit: int) 
 def settle(cursor: CursorWrapper, settlements: Mapping[str, Settlement]) -> None:
     """Records what became of commands; those that have ended stay as they are."""
     adapt = connections[database()].ops.adapt_datetimefield_value
-    ends: list[tuple[object, ...]] = []
-    others: list[tuple[object, ...]] = []
+    ends: list[tuple[Any, ...]] = []
+    others: list[tuple[Any, ...]] = []
     for command_id, (state, message, reason, version, settled_at) in settlements.items():
         values = (state, message, reason, version, adapt(settled_at), command_id)
         (others if state in (State.PARKED, State.HANDED_OVER) else ends).append(values)

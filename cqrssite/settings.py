@@ -182,6 +182,9 @@ def _secret_key() -> str:
 CONTACTS = read_environment()
 _make_var_folder()
 
+# gRPC says on stderr, past our logging, what its callers are told by an error. It is read when grpc is imported.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
 SECRET_KEY = _secret_key()
 DEBUG = CONTACTS.debug
 ALLOWED_HOSTS = CONTACTS.allowed_hosts

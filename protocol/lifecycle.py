@@ -128,7 +128,7 @@ def describe(error: BaseException) -> str:
 def open_channel(address: str) -> grpc.aio.Channel:
     """A channel to a service of ours or a foreign one; belongs to the running event loop.
 
-    Reconnects within 100 to 500 ms. A peer that is frozen is noticed by keepalive after 5 s.
+    Reconnects within 100 to 500 ms. A peer that is frozen is noticed within 15 s while a call is under way.
     """
     return grpc.aio.insecure_channel(
         address,
@@ -139,6 +139,9 @@ def open_channel(address: str) -> grpc.aio.Channel:
             ("grpc.max_reconnect_backoff_ms", 500),
             ("grpc.keepalive_time_ms", 10_000),
             ("grpc.keepalive_timeout_ms", 5_000),
+            ("grpc.http2.ping_timeout_ms", 5_000),
+            # Or an idle stream stops asking after two pings, and a frozen peer is not noticed.
+            ("grpc.http2.max_pings_without_data", 0),
         ],
     )
 

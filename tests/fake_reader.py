@@ -27,6 +27,7 @@ from protocol.contact_read_pb2 import (
     WatchRequest,
 )
 from protocol.contact_read_pb2_grpc import ContactReaderServicer, add_ContactReaderServicer_to_server
+from protocol.lifecycle import grpc_server
 from protocol.notice_pb2 import Notice, NoticeBatch
 
 END = object()
@@ -260,11 +261,8 @@ class FullDatabase(ContractDatabase):
 @contextlib.asynccontextmanager
 async def served(servicer: ContactReaderServicer, bind: str = "127.0.0.1:0") -> AsyncIterator[int]:
     """Serves the servicer over gRPC within the context, and yields the port."""
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    add_ContactReaderServicer_to_server(servicer, server)
-    port = server.add_insecure_port(bind)
-    await server.start()
-    try:
+    service = {"protocol.ContactReader": ""}
+    async with grpc_server(
+        bind, lambda server: add_ContactReaderServicer_to_server(servicer, server), tokens=service, grace=0
+    ) as port:
         yield port
-    finally:
-        await server.stop(0)

@@ -99,7 +99,7 @@ class ContactAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in th
     # Counting all contacts for each page of some is the dearest query of the page.
     show_full_result_count = False
 
-    def get_fields(self, _request: HttpRequest, obj: Contact | None = None) -> list[str]:
+    def get_fields(self, _request: HttpRequest, obj: Contact | None = None) -> Any:
         return ["name"] if obj is None else ["name", "id", "version", "last_updated", "history", "shown_version"]
 
     @admin.display(description="history")
@@ -161,7 +161,7 @@ class ContactAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in th
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
         shown = {"show_save_and_continue": False, **(extra_context or {})}
-        return self._changeform_view(request, object_id, form_url, shown)
+        return self._changeform_view(request, object_id, form_url, shown)  # type: ignore[attr-defined]
 
     @method_decorator(csrf_protect)
     def delete_view(

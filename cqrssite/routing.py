@@ -47,7 +47,7 @@ class Lifespan:
         except Exception as error:
             # Not raised: the server would take it for an application without lifespan and serve without a gateway.
             log.exception("the gateway cannot start")
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            await send({"type": "lifespan.startup.failed", "message": f"The gateway cannot start: {error}"})
             return
         await send({"type": "lifespan.startup.complete"})
         await receive()

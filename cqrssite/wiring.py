@@ -8,6 +8,7 @@ import secrets
 import signal
 import socket
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from asgiref.sync import sync_to_async
@@ -17,6 +18,7 @@ from django.db.migrations.executor import MigrationExecutor
 from contacts_read.client import ReadClient
 from contacts_read.errors import ExtensionMissing, ReadError
 from contacts_read.feed import NoticeFeed, State
+from contacts_write.errors import JournalUnavailable
 from contacts_write.journal import Journal
 from contacts_write.mqtt import MqttLink
 from contacts_write.publisher import CommandPublisher
@@ -26,6 +28,10 @@ from protocol import topics
 from protocol.lifecycle import StartError
 
 log = logging.getLogger("cqrssite.wiring")
+
+
+# Seconds between two prunings of the journal.
+PRUNE_EVERY = 3600.0
 
 
 class GatewayNotOpen(Exception):
@@ -63,6 +69,7 @@ class Gateway:
 
     def __init__(self, contacts: Environment, *, on_crash: Callable[[], None] = end_process) -> None:
         self._on_crash = on_crash
+        self._keep = timedelta(days=contacts.keep_commands_days)
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = contextlib.AsyncExitStack()
         self.owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
@@ -95,6 +102,7 @@ class Gateway:
             self._start("link", self.link.run())
             self._start("publisher", self.publisher.run())
             self._start("sweep", self.sweep.run())
+            self._start("pruning", self._prune())
             self._closing = opened.pop_all()
         _open = self
         return self
@@ -119,6 +127,17 @@ class Gateway:
             return
         log.critical("%s ended, and so does this process", task.get_name(), exc_info=task.exception())
         self._on_crash()
+
+    async def _prune(self) -> None:
+        """Keeps the journal from growing for ever. Every gateway does: twice pruned is pruned."""
+        while True:
+            try:
+                pruned = await self.journal.prune(datetime.now(UTC) - self._keep)
+            except JournalUnavailable as error:
+                log.warning("cannot prune the journal: %s", error)
+            else:
+                log.log(logging.INFO if pruned else logging.DEBUG, "pruned %d commands from the journal", pruned)
+            await asyncio.sleep(PRUNE_EVERY)
 
     async def _end_tasks(self) -> None:
         """Cancels the last started first."""

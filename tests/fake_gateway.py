@@ -63,6 +63,7 @@ class FakeFeed:
     """Notices told by `tell`; positions are the numbers from 1 on."""
 
     def __init__(self) -> None:
+        self.state = "live"
         self.notices: list[Notice] = []
         self.subscribers = 0
         self.ended = False

@@ -127,4 +127,8 @@ async def _check_exists(context: Context, contact_id: str, command_id: str | Non
 async def _accept(context: Context, command: Command, message: str) -> Answer:
     """The one place where commands enter the journal; consecutive mutations of a document could be gathered here."""
     (accepted,) = await context.services.journal.accept([command])
-    return Answer(message, accepted.command_id, accepted.contact_id, accepted.takes_effect_at)
+    contact_id: str | None = accepted.contact_id
+    if command.HasField("add") and context.services.feed.state == "missing":
+        # The database may be a foreign one, which gives each contact an id of its own.
+        contact_id = None
+    return Answer(message, accepted.command_id, contact_id, accepted.takes_effect_at)

@@ -92,7 +92,7 @@ class Answer(NamedTuple):
 
     message: str
     command_id: str
-    contact_id: str
+    contact_id: str | None
     takes_effect_at: datetime
     status: str = "OK"
 
@@ -103,7 +103,9 @@ class RequestResponse(graphene.ObjectType):
     status = graphene.Field(RequestStatus, required=True)
     message = graphene.String(required=True)
     command_id = graphene.String(description="Names the command, for command, commandSettled and cancelCommand.")
-    contact_id = graphene.String(description="The contact it is about; of addContact, the one that will be.")
+    contact_id = graphene.String(
+        description="The contact it is about; of addContact, the one that will be. Null where a foreign part decides."
+    )
     takes_effect_at = graphene.String(description="When it is due: ISO 8601, UTC.")
     takes_effect_in_ms = graphene.Int(description="Milliseconds until it is due, at the time of this answer.")
 

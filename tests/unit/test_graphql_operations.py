@@ -227,6 +227,12 @@ async def test_an_add_is_journaled_and_answered(gateway: FakeGateway) -> None:
     assert (command.add.name, command.add.id, command.add.meta.actor) == ("Ada", contact_id, "grace")
 
 
+async def test_an_add_names_no_contact_where_a_foreign_database_may_name_it(gateway: FakeGateway) -> None:
+    gateway.feed.state = "missing"
+    response = await run(gateway, 'mutation { addContact(name: "Ada", commandId: "k") { commandId contactId } }')
+    assert response == {"data": {"addContact": {"commandId": "k", "contactId": None}}}
+
+
 @pytest.mark.parametrize(
     ("mutation", "message"),
     [

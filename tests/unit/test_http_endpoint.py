@@ -1,12 +1,14 @@
 """GraphQL over HTTP: its specification, and what the endpoint checks by itself."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import orjson
 import pytest
+from django.contrib.staticfiles import finders
 
 from cqrssite.gateway.http import MAX_BODY, GraphQLEndpoint
 from tests.fake_gateway import FakeGateway, Settings
@@ -263,6 +265,14 @@ async def test_a_browser_gets_graphiql_from_our_own_origin(client: httpx.AsyncCl
     assert "script-src 'self';" in policy
     assert "frame-ancestors 'none'" in policy
     assert response.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_all_that_the_page_loads_is_among_our_static_files(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/graphql", headers={"accept": BROWSER})).text
+    loaded = re.findall(r'(?:src|href)="(?!data:)([^"]+)"', page)
+    assert len(loaded) == 2
+    for path in loaded:
+        assert finders.find(path.removeprefix("/static/")), path
 
 
 async def test_the_root_leads_to_graphiql(client: httpx.AsyncClient) -> None:

@@ -118,7 +118,9 @@ class CommandPublisher:
 
     def acknowledged(self, entry: Entry) -> bool:
         """Whether the broker has acknowledged this row of ours, on this connection; if not, it is yet to be sent."""
-        return entry.number <= self._cursor and entry.number not in self._in_flight
+        # What is beyond the head was claimed, not accepted, here; `send` has had it acknowledged.
+        to_be_sent = self._cursor < entry.number <= self._head
+        return not to_be_sent and entry.number not in self._in_flight
 
     def cancel_sent(self, command_id: str) -> bool:
         """Whether the broker has acknowledged the cancel on this connection, and no writer has come since."""
@@ -130,16 +132,20 @@ class CommandPublisher:
         Raises BrokerAway; those that are our own are sent when it is back.
         """
         size = 1 if self.single else topics.BATCH_SIZE
-        for start in range(0, len(entries), size):
-            async with self._slots:
-                try:
+        ours = [entry for entry in entries if entry.owner == self._journal.owner]
+        self._in_flight.update(entry.number for entry in ours)
+        try:
+            for start in range(0, len(entries), size):
+                async with self._slots:
                     await self._publish(entries[start : start + size])
-                except BrokerAway:
-                    self._send_later([entry for entry in entries[start:] if entry.owner == self._journal.owner])
-                    raise
+        except BrokerAway:
+            self._send_later(ours)
+            raise
+        finally:
+            self._in_flight.difference_update(entry.number for entry in ours)
 
     def _on_accepted(self, entries: Sequence[Entry]) -> None:
-        self._head = entries[-1].number
+        self._head = max(self._head, entries[-1].number)
         if not self._behind and len(self._tail) + len(entries) <= MAX_TAIL:
             self._tail.extend(entries)
         else:
@@ -222,6 +228,7 @@ class CommandPublisher:
         """Goes back to the first of our rows that was not acknowledged. Cancelled ones the sweep keeps an eye on."""
         numbers = [entry.number for entry in entries if self.once or not entry.cancelled]
         if numbers:
+            self._head = max(self._head, *numbers)
             self._go_back(min(numbers) - 1)
 
     async def _deliver(self, entries: Sequence[Entry]) -> None:

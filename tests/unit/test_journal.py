@@ -8,7 +8,8 @@ from asgiref.sync import sync_to_async
 from django.core.management import call_command
 from django.db import OperationalError, connection
 
-from contacts_write import api, commands, journal as journal_module, outcomes, rows
+from contacts_write import api, commands, outcomes, rows
+from contacts_write import journal as journal_module
 from contacts_write.errors import JournalFull, JournalUnavailable, KeyConflict, NotCancellable, UnknownCommand
 from contacts_write.models import Command as Row
 from contacts_write.settlement import Settlement

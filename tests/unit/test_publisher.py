@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from asgiref.sync import sync_to_async
 
-from contacts_write import commands, publisher as publisher_module
+from contacts_write import commands
+from contacts_write import publisher as publisher_module
 from contacts_write.entry import Entry
 from contacts_write.errors import BrokerAway, NotCancellable
 from contacts_write.journal import Journal

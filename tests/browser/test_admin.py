@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.browser.contacts import add_contact
@@ -25,7 +26,7 @@ def admin(browser: Chrome, stack: Stack, user: None) -> Chrome:
     browser.find_element(By.NAME, "username").send_keys(USER)
     browser.find_element(By.NAME, "password").send_keys(PASSWORD)
     browser.find_element(By.CSS_SELECTOR, "input[type=submit]").click()
-    until(browser, lambda: browser.find_elements(By.LINK_TEXT, "Contacts"), "the first page lists the contacts")
+    until(browser, lambda: links(browser, "Contacts"), "the first page lists the contacts")
     return browser
 
 
@@ -42,8 +43,9 @@ def until(browser: Chrome, condition: Callable[[], object], what: str, *, reload
     WebDriverWait(browser, 20, poll_frequency=0.3).until(holds, what)
 
 
-def page(browser: Chrome) -> str:
-    return browser.find_element(By.TAG_NAME, "body").text
+def links(browser: Chrome, name: str) -> list[WebElement]:
+    """The links to lists on the admin's first page, by the name of what is listed."""
+    return [link for link in browser.find_elements(By.CSS_SELECTOR, "#content th a") if link.text == name]
 
 
 def messages(browser: Chrome) -> str:
@@ -56,7 +58,8 @@ def rows(browser: Chrome) -> list[str]:
 
 def open_list(browser: Chrome, stack: Stack, name: str) -> None:
     browser.get(f"{stack.url}/admin/")
-    browser.find_element(By.LINK_TEXT, name).click()
+    (link,) = links(browser, name)
+    link.click()
 
 
 def search(browser: Chrome, text: str) -> None:

@@ -190,15 +190,13 @@ DEBUG = CONTACTS.debug
 ALLOWED_HOSTS = CONTACTS.allowed_hosts
 CSRF_TRUSTED_ORIGINS = CONTACTS.allowed_origins
 
+# Channels and daphne need not be apps; as such they would have every service import Twisted at its start.
 INSTALLED_APPS = [
-    # Before daphne, whose runserver it extends: of two commands by one name Django takes the first.
+    # Before staticfiles: of two commands by one name (runserver) Django takes the first.
     "cqrssite",
-    "daphne",
     "contacts_read",
     "contacts_write",
     "database_service",
-    "channels",
-    "graphene_django",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

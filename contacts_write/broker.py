@@ -29,7 +29,13 @@ PATIENCE = 10.0
 # Connections at once; more are closed.
 MAX_CONNECTIONS = 1_000
 
+# Seconds that the connections have to end, and then the broker.
+GRACE = 2.0
+
 _LISTENER = "default"
+
+# It says every message that a subscriber did not take before it left, each with a traceback.
+_TALKATIVE = ("amqtt.broker", "amqtt.mqtt.protocol.handler")
 
 
 class Broker:
@@ -42,7 +48,7 @@ class Broker:
     def __init__(self, bind: str, *, username: str = "", password: str = "") -> None:
         self._bind = bind
         self._plugins = _plugins(username, password)
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     @property
     def address(self) -> str:
@@ -52,6 +58,8 @@ class Broker:
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     async def __aenter__(self) -> Self:
+        for name in _TALKATIVE:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         # We listen ourselves, and hand amqtt connections that have limits: its own listener has none.
         listeners = {_LISTENER: ListenerConfig(type=ListenerType.EXTERNAL)}
         self._broker = AmqttBroker(BrokerConfig(listeners=listeners, plugins=self._plugins))
@@ -66,10 +74,19 @@ class Broker:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
-        await self._broker.shutdown()
-        for connection in self._connections:
-            connection.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        # The connections first: where one is open and busy, amqtt waits for ever for its reader to be cancelled.
+        for writer in self._connections.values():
+            writer.transport.abort()
+        tasks = list(self._connections)
+        if tasks:
+            await asyncio.wait(tasks, timeout=GRACE)
+        try:
+            async with asyncio.timeout(GRACE):
+                await self._broker.shutdown()
+        except TimeoutError:
+            log.warning("did not end in order within %g s", GRACE)
+        for task in tasks:
+            task.cancel()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -77,7 +94,7 @@ class Broker:
         if len(self._connections) >= MAX_CONNECTIONS:
             writer.transport.abort()
             return
-        self._connections.add(task)
+        self._connections[task] = writer
         # A peer that vanished without a word is noticed by the system.
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         try:
@@ -85,7 +102,7 @@ class Broker:
         except (OSError, asyncio.CancelledError):
             pass  # the client or the broker is going: nothing to say
         finally:
-            self._connections.discard(task)
+            del self._connections[task]
             writer.transport.abort()
 
 
@@ -96,12 +113,14 @@ class _Reader(StreamReaderAdapter):
         super().__init__(reader)
         self._writer = writer
         self._greeted = False
+        self._refused = False
 
     async def read(self, n: int = -1) -> bytes:
         if n > MAX_PACKET:
-            log.warning("closing a connection from %s: a packet of %d bytes", self._peer, n)
-            self._writer.transport.abort()
-            # amqtt takes this for the end of the stream.
+            log.warning("closing a connection from %s: a packet of %d bytes", _peer(self._writer), n)
+            self._refuse()
+        if self._refused:
+            # amqtt takes this for the end of the stream, and reads on where this is not the beginning of a packet.
             raise ConnectionResetError
         if self._greeted:
             return bytes(await super().read(n))
@@ -109,25 +128,30 @@ class _Reader(StreamReaderAdapter):
             async with asyncio.timeout(PATIENCE):
                 data = bytes(await super().read(n))
         except TimeoutError:
-            self._writer.transport.abort()
+            self._refuse()
             raise ConnectionResetError from None
         self._greeted = True
         return data
 
-    @property
-    def _peer(self) -> str:
-        return str(self._writer.get_extra_info("peername"))
+    def _refuse(self) -> None:
+        self._refused = True
+        self._writer.transport.abort()
 
 
 class _Writer(StreamWriterAdapter):
     """Drops a client that takes nothing of what is sent to it: what waits for it would pile up."""
+
+    def write(self, data: bytes) -> None:
+        if self._writer.transport.is_closing():
+            raise ConnectionResetError  # amqtt expects this; uvloop raises something else
+        super().write(data)
 
     async def drain(self) -> None:
         try:
             async with asyncio.timeout(PATIENCE):
                 await super().drain()
         except TimeoutError:
-            log.warning("closing the connection to %s: it reads nothing", self._writer.get_extra_info("peername"))
+            log.warning("closing the connection to %s: it reads nothing", _peer(self._writer))
             self._writer.transport.abort()
             raise ConnectionResetError from None
 
@@ -136,6 +160,11 @@ class _Writer(StreamWriterAdapter):
             async with asyncio.timeout(1.0):
                 await super().close()
         self._writer.transport.abort()
+
+
+def _peer(writer: asyncio.StreamWriter) -> str:
+    host, port = writer.get_extra_info("peername", ("nowhere", 0))[:2]
+    return f"{host}:{port}"
 
 
 def _plugins(username: str, password: str) -> dict[str, dict[str, object]]:

@@ -1,12 +1,13 @@
 """The writer's side of the database service: a batch of commands in, in whatever way that service understands."""
 
+import itertools
 import logging
 from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 import grpc
 
-from contacts_write.contract import ContractApply
+from contacts_write.contract import REFUSED, ContractApply
 from contacts_write.holding import Held
 from protocol.contact_write_pb2 import ApplyReply, CommandBatch, Undecodable, UndecodableBatch
 from protocol.contact_write_pb2_grpc import ContactWriterStub
@@ -19,23 +20,15 @@ log = logging.getLogger("contacts_write.client")
 # gone is noticed by the connection, this is for one that is merely slow.
 DEADLINE = 30.0
 
-# Not the fault of what was sent: it is offered again as it is. A wrong token is for people to mend.
-_WAIT = {
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.RESOURCE_EXHAUSTED,
-    grpc.StatusCode.ABORTED,
-    grpc.StatusCode.CANCELLED,
-    grpc.StatusCode.UNAUTHENTICATED,
-    grpc.StatusCode.PERMISSION_DENIED,
-}
+# How often one command alone is tried that the service fails on without saying that the command is wrong.
+ATTEMPTS = 5
 
 
 class Applied(NamedTuple):
     """What became of a batch; what is in neither list is settled."""
 
     left: Sequence[Held]  # not applied yet: what they depend on is not settled
-    refused: Sequence[tuple[Held, str]]  # not taken, and why
+    refused: Sequence[tuple[Held, grpc.aio.AioRpcError]]  # not taken, and why
 
 
 class WriteClient:
@@ -72,25 +65,22 @@ class WriteClient:
         An empty batch asks whether the service is there and what it understands.
         """
         backoff = Backoff()
-        while True:
+        for attempt in itertools.count(1):
             try:
                 applied = await self._try(batch)
             except grpc.aio.AioRpcError as error:
                 if error.code() is grpc.StatusCode.UNIMPLEMENTED and not self._contract_only:
                     self._fall_back()
-                elif error.code() in _WAIT or self._contract_only:
-                    self._say_away(error)
-                    self._contract_only = False  # another one may come back
-                    await backoff.pause()
-                elif len(batch) > 1:
-                    self._say_back()
-                    return await self._apply_halves(batch)
-                else:
-                    self._say_back()
-                    return Applied([], [(held, describe(error)) for held in batch])
+                    continue
+                self._say_away(error)
+                self._contract_only = False  # another one may come back
             else:
-                self._say_back()
-                return applied
+                if not self._failed_whole(batch, applied, attempt):
+                    self._say_back()
+                    return applied
+                self._say_away(applied.refused[0][1])
+            await backoff.pause()
+        raise AssertionError("unreachable")
 
     async def record(self, records: Sequence[Undecodable]) -> None:
         """Hands over what is no command, for people to look at, waiting as `apply` does; or logs it, where the service
@@ -105,7 +95,7 @@ class WriteClient:
                     metadata=self._metadata,
                 )
             except grpc.aio.AioRpcError as error:
-                if error.code() in _WAIT:
+                if error.code() not in REFUSED | {grpc.StatusCode.UNIMPLEMENTED}:
                     self._say_away(error)
                     await backoff.pause()
                     continue
@@ -120,25 +110,42 @@ class WriteClient:
             return
 
     async def _try(self, batch: Sequence[Held]) -> Applied:
-        """One call, or one for each command. The first that fails does so at once, with the reason; later ones wait."""
+        """One call, or where a batch is refused one for each half, so that one defective command stops no other.
+
+        Raises AioRpcError for what is not the fault of the batch: it is to be offered again as it is.
+        """
         if self._contract_only:
-            refused = await self._contract.apply(self._stub, batch, self._metadata, self._waiting)
+            refused = await self._contract.apply(self._stub, batch, self._metadata, wait_for_ready=self._waiting)
             return Applied([], refused)
-        reply: ApplyReply = await self._stub.Apply(
-            CommandBatch.FromString(b"".join(held.payload for held in batch)),
-            timeout=DEADLINE,
-            wait_for_ready=self._waiting,
-            metadata=self._metadata,
-        )
+        try:
+            # The first call that finds nobody there fails at once and with the reason; those after it wait.
+            reply: ApplyReply = await self._stub.Apply(
+                CommandBatch.FromString(b"".join(held.payload for held in batch)),
+                timeout=DEADLINE,
+                wait_for_ready=self._waiting,
+                metadata=self._metadata,
+            )
+        except grpc.aio.AioRpcError as error:
+            if error.code() not in REFUSED:
+                raise
+            if len(batch) <= 1:
+                return Applied([], [(held, error) for held in batch])
+            middle = len(batch) // 2
+            first, second = await self._try(batch[:middle]), await self._try(batch[middle:])
+            return Applied([*first.left, *second.left], [*first.refused, *second.refused])
         left = set(reply.left)
         return Applied([held for held in batch if held.command_id in left] if left else [], [])
 
-    async def _apply_halves(self, batch: Sequence[Held]) -> Applied:
-        """Finds the commands for which a whole batch is refused, so that the others take effect."""
-        middle = len(batch) // 2
-        first = await self.apply(batch[:middle])
-        second = await self.apply(batch[middle:])
-        return Applied([*first.left, *second.left], [*first.refused, *second.refused])
+    @staticmethod
+    def _failed_whole(batch: Sequence[Held], applied: Applied, attempt: int) -> bool:
+        """Whether this looks like a defect of the service and not of what was sent.
+
+        So it does when nothing is taken though nothing is said to be wrong with it. Of one command alone there is no
+        telling, so that is tried a few times.
+        """
+        if not batch or len(applied.refused) < len(batch) or (len(batch) == 1 and attempt >= ATTEMPTS):
+            return False
+        return all(error.code() is not grpc.StatusCode.INVALID_ARGUMENT for _, error in applied.refused)
 
     def _fall_back(self) -> None:
         self._contract_only = True

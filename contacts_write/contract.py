@@ -11,7 +11,6 @@ from contacts_write.holding import Held
 from protocol.contact_pb2 import ERROR, RequestResponse
 from protocol.contact_write_pb2 import Command, CommandBatch
 from protocol.contact_write_pb2_grpc import ContactWriterStub
-from protocol.lifecycle import describe
 
 log = logging.getLogger("contacts_write.contract")
 
@@ -20,8 +19,9 @@ CONCURRENT = 16
 # Seconds that one call may take.
 DEADLINE = 10.0
 
-# The command itself is not taken; all other codes are about the service, and the command is offered again.
-_REFUSED = {
+# What was sent is not taken. All other codes are about the service or the way to it, and the same is offered again;
+# so it is with a wrong token, which is for people to mend.
+REFUSED = {
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.FAILED_PRECONDITION,
     grpc.StatusCode.OUT_OF_RANGE,
@@ -49,9 +49,10 @@ class ContractApply:
         stub: ContactWriterStub,
         batch: Sequence[Held],
         metadata: tuple[tuple[str, str], ...],
+        *,
         wait_for_ready: bool,
-    ) -> list[tuple[Held, str]]:
-        """Applies what it does not remember having applied; returns the refused, each with the reason.
+    ) -> list[tuple[Held, grpc.aio.AioRpcError]]:
+        """Applies what it does not remember having applied; returns the refused, each with the error.
 
         Raises AioRpcError when the service is away: the same batch goes on from there.
         """
@@ -60,15 +61,18 @@ class ContractApply:
             command = CommandBatch.FromString(held.payload).command[0]
             # Whoever adds without an id leaves it to the service: such a command has no other to come before or after.
             chains.setdefault(body_of(command).id or held.command_id, []).append((held, command))
-        refused: list[tuple[Held, str]] = []
+        refused: list[tuple[Held, grpc.aio.AioRpcError]] = []
         room = asyncio.Semaphore(CONCURRENT)
 
         async def follow(chain: Sequence[tuple[Held, Command]]) -> None:
             for held, command in chain:
-                async with room:
-                    reason = await self._apply(stub, command, metadata, wait_for_ready)
-                if reason is not None:
-                    refused.append((held, reason))
+                try:
+                    async with room:
+                        await self._apply(stub, command, metadata, wait_for_ready=wait_for_ready)
+                except grpc.aio.AioRpcError as error:
+                    if error.code() not in REFUSED:
+                        raise
+                    refused.append((held, error))
 
         results = await asyncio.gather(*map(follow, chains.values()), return_exceptions=True)
         for result in results:
@@ -81,29 +85,24 @@ class ContractApply:
         stub: ContactWriterStub,
         command: Command,
         metadata: tuple[tuple[str, str], ...],
+        *,
         wait_for_ready: bool,
-    ) -> str | None:
+    ) -> None:
         meta = meta_of(command)
         if meta.command_id in self._done:
-            return None
+            return
         if meta.cancelled:
             self._remember(meta.command_id)
             log.info("not applied, since it is cancelled: command=%s", meta.command_id)
-            return None
+            return
         kind = command.WhichOneof("body")
         call = {"add": stub.AddContact, "update": stub.UpdateContact, "delete": stub.DeleteContact}[str(kind)]
-        try:
-            answer: RequestResponse = await call(
-                body_of(command), timeout=DEADLINE, wait_for_ready=wait_for_ready, metadata=metadata
-            )
-        except grpc.aio.AioRpcError as error:
-            if error.code() not in _REFUSED:
-                raise
-            return describe(error)
+        answer: RequestResponse = await call(
+            body_of(command), timeout=DEADLINE, wait_for_ready=wait_for_ready, metadata=metadata
+        )
         self._remember(meta.command_id)
         if answer.status == ERROR:
             log.warning("the database service rejects %s: %s command=%s", kind, answer.Message, meta.command_id)
-        return None
 
     def _remember(self, command_id: str) -> None:
         self._done[command_id] = None

@@ -132,7 +132,7 @@ class MqttLink:
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         )
         client.pending_calls_threshold = sys.maxsize  # else each publish beyond 10 at once is a warning
-        await _enter(client)
+        await client.enter()
         try:
             await self._subscribe(client)
             self._client = client
@@ -147,8 +147,7 @@ class MqttLink:
                 lost.cancel()
         finally:
             self._forget()
-            with contextlib.suppress(aiomqtt.MqttError):
-                await client.__aexit__(None, None, None)
+            await client.leave()
 
     async def _subscribe(self, client: aiomqtt.Client) -> None:
         if not self._topics:
@@ -183,11 +182,28 @@ class MqttLink:
 
 
 class _Client(aiomqtt.Client):
-    """The client without its race at the end of a connection.
+    """The client without its races at the begin and at the end of a connection."""
 
-    It registers the socket for writing a moment after it is asked to. When the connection is lost in that moment (as at
-    every other kill of a broker under load), it registers a closed socket, or whatever has its number by then.
-    """
+    async def enter(self) -> None:
+        """Connects. Cancelled halfway, the client would keep its socket open and alive: so it connects, then leaves."""
+        entering = asyncio.ensure_future(self.__aenter__())
+        try:
+            await asyncio.shield(entering)
+        except asyncio.CancelledError:
+            with contextlib.suppress(aiomqtt.MqttError):
+                await entering
+                await self.leave()
+            raise
+
+    async def leave(self) -> None:
+        """Disconnects, if there is something to disconnect from."""
+        with contextlib.suppress(aiomqtt.MqttError):
+            await self.__aexit__(None, None, None)
+        if self._disconnected.done():
+            self._disconnected.exception()  # seen: otherwise asyncio complains that nobody looked at it
+
+    # aiomqtt registers the socket for writing a moment after it is asked to. When the connection is lost in that moment
+    # (as at every other kill of a broker under load), it registers a closed socket, or whatever has its number by then.
 
     def _on_socket_register_write(self, client: PahoClient, userdata: object, sock: socket.socket) -> None:
         # Called in the thread that connects, too.
@@ -214,18 +230,6 @@ class _Handing(asyncio.Queue[aiomqtt.Message]):
 
     def put_nowait(self, item: aiomqtt.Message) -> None:
         self._hand(item.topic.value, item.payload if isinstance(item.payload, bytes) else b"")
-
-
-async def _enter(client: aiomqtt.Client) -> None:
-    """Connects. Cancelled halfway, the client would keep its socket open and alive: so it connects, then leaves."""
-    entering = asyncio.ensure_future(client.__aenter__())
-    try:
-        await asyncio.shield(entering)
-    except asyncio.CancelledError:
-        with contextlib.suppress(aiomqtt.MqttError):
-            await entering
-            await client.__aexit__(None, None, None)
-        raise
 
 
 def _code(code: object) -> int:

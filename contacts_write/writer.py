@@ -1,8 +1,8 @@
 """The writer: takes commands from the broker, holds each for the rest of the delay, and applies them in batches.
 
 It keeps nothing on disk. What it loses, or has no room for, the journal of whoever accepted it sends again, and the
-database knows what it has done. So several writers at once are harmless, but for commands of foreign clients: each would
-give them an id of its own.
+database knows what it has done. So several writers at once are harmless, but for commands of foreign clients: each
+writer would give them an id of its own.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from contacts_write.holding import PATIENCE, Held, Holding
 from contacts_write.undecodables import Undecodables
 from protocol import topics
 from protocol.contact_write_pb2 import CommandBatch, Undecodable
+from protocol.lifecycle import describe
 
 log = logging.getLogger("contacts_write.writer")
 
@@ -147,7 +148,8 @@ class Writer:
                 PATIENCE,
                 _ids(given_up),
             )
-        for held, reason in applied.refused:
+        for held, error in applied.refused:
+            reason = describe(error)
             log.error("the database service refuses a command: %s command=%s", reason, held.command_id)
             self._undecodables.add([refused(CommandBatch.FromString(held.payload).command[0], reason)])
         if log.isEnabledFor(logging.DEBUG):

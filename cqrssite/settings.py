@@ -1,7 +1,7 @@
 """Django settings, and the only reader of the environment.
 
-Every variable is a field of `Environment`, prefixed CONTACTS_. `.env` in the project folder is read too; the
-environment wins.
+Every variable is a field of `Environment`, prefixed CONTACTS_. What the environment does not say is looked up in the
+file `.env` of the project folder.
 A wrong value, or a name that is no setting, stops the start with one sentence that names it.
 """
 
@@ -54,7 +54,10 @@ Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 class Environment(BaseSettings):
     """What can be set. The descriptions are those of README and .env.example."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=BASE_DIR / ".env", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
+
+    # Read by `read_environment` before all others.
+    env_file: str = Field(".env", description="file that is asked for what the environment does not say; empty: none")
 
     gateway_bind: Bind = Field("127.0.0.1:8080", description="where the gateway listens")
     reader_bind: Bind = Field("127.0.0.1:9998", description="where the reader listens")
@@ -130,7 +133,8 @@ class Environment(BaseSettings):
 def read_environment() -> Environment:
     """The settings; ends the process with a sentence for each wrong value and each name that is no setting."""
     try:
-        environment = Environment()  # type: ignore[call-arg]
+        file = os.environ.get(f"{PREFIX}ENV_FILE", Environment.model_fields["env_file"].default)
+        environment = Environment(_env_file=BASE_DIR / file if file else None)  # type: ignore[call-arg]
     except ValidationError as error:
         sys.exit("\n".join(_sentence(PREFIX + str(wrong["loc"][0]).upper(), wrong) for wrong in error.errors()))
     # A misspelt name would leave its setting at the default, and the delay of two processes different.

@@ -57,6 +57,7 @@ class Stack:
         self.address = {role: f"{HOST}:{free_port()}" for role in ("broker", "database", "reader", "gateway")}
         self.services: dict[str, Service] = {}
         self._settings: dict[str, object] = {
+            "env_file": "",
             "var": self.var,
             "delay": delay,
             "broker_bind": self.address["broker"],

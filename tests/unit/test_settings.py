@@ -20,7 +20,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No variable and no .env of the machine that tests."""
     for name in [name for name in os.environ if name.startswith("CONTACTS_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setitem(Environment.model_config, "env_file", None)
+    monkeypatch.setenv("CONTACTS_ENV_FILE", "")
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_relative_var_folder_is_one_of_the_project(monkeypatch: pytest.MonkeyP
 def test_the_environment_wins_over_the_env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text("CONTACTS_DELAY=1\nCONTACTS_DEBUG=true\nOTHER=x\n")
-    monkeypatch.setitem(Environment.model_config, "env_file", file)
+    monkeypatch.setenv("CONTACTS_ENV_FILE", str(file))
     monkeypatch.setenv("CONTACTS_DELAY", "2")
     contacts = read_environment()
     assert (contacts.delay, contacts.debug) == (2, True)
@@ -148,8 +148,8 @@ def test_the_example_of_an_environment_file_is_current_and_leaves_all_at_the_def
     file = tmp_path / ".env"
     file.write_text(example.replace("\n#CONTACTS_", "\nCONTACTS_"))
     defaults = read_environment()
-    monkeypatch.setitem(Environment.model_config, "env_file", file)
-    assert read_environment() == defaults
+    monkeypatch.setenv("CONTACTS_ENV_FILE", str(file))
+    assert read_environment() == defaults.model_copy(update={"env_file": str(file)})
 
 
 def test_every_setting_is_described() -> None:

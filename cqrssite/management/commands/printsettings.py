@@ -25,7 +25,11 @@ def _written(value: object) -> str:
 
 def env_file() -> str:
     """An environment file with every setting at its default, commented out."""
-    parts = (f"# {description}\n#{name}={default}\n" for name, default, description in settings())
+    parts = (
+        f"# {description}\n#{name}={default}\n"
+        for name, default, description in settings()
+        if name != f"{PREFIX}ENV_FILE"  # which says where this very file is
+    )
     return "# Copy to .env and change what you need. The environment wins over .env.\n\n" + "\n".join(parts)
 
 

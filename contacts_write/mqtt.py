@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import Any
 
 import aiomqtt
 from paho.mqtt.client import Client as PahoClient
@@ -201,6 +202,21 @@ class _Client(aiomqtt.Client):
             await self.__aexit__(None, None, None)
         if self._disconnected.done():
             self._disconnected.exception()  # seen: otherwise asyncio complains that nobody looked at it
+
+    # aiomqtt waits for the broker to accept the connection until the deadline, also when the connection has ended before
+    # (what stands in front of a broker that is away ends it at once).
+
+    def _on_disconnect(
+        self, client: PahoClient, userdata: Any, flags: Any, reason_code: Any, properties: Any = None
+    ) -> None:
+        # Called in the thread that connects, too.
+        self._loop.call_soon_threadsafe(self._end_connecting)
+        super()._on_disconnect(client, userdata, flags, reason_code, properties)
+
+    def _end_connecting(self) -> None:
+        # Locked: someone enters, and will look at it.
+        if self._lock.locked() and not self._connected.done():
+            self._connected.set_exception(aiomqtt.MqttError("the connection was lost"))
 
     # aiomqtt registers the socket for writing a moment after it is asked to. When the connection is lost in that moment
     # (as at every other kill of a broker under load), it registers a closed socket, or whatever has its number by then.

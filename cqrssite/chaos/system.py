@@ -69,18 +69,23 @@ class System:
         return [name for name, process in reversed(self.processes.items()) if not await process.stop()]
 
     async def _migrate(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for database in ("default", "contacts"):
-            migrate = await asyncio.create_subprocess_exec(
-                *self._manage("migrate", "migrate", "--database", database, "--verbosity", "0"),
-                cwd=BASE_DIR,
-                env=self._environment(),
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-            )
-            output, _ = await migrate.communicate()
-            if migrate.returncode:
-                raise StartError(f"the databases cannot be migrated:\n{output.decode(errors='replace')}")
+        (self._folder / "var").mkdir(parents=True, exist_ok=True)
+        async with asyncio.TaskGroup() as group:
+            migrating = [group.create_task(self._migrate_one(database)) for database in ("default", "contacts")]
+        for output in filter(None, [one.result() for one in migrating]):
+            raise StartError(f"the databases cannot be migrated:\n{output}")
+
+    async def _migrate_one(self, database: str) -> str:
+        """What it said when it failed; nothing when it did not."""
+        migrate = await asyncio.create_subprocess_exec(
+            *self._manage("migrate", "migrate", "--database", database, "--verbosity", "0"),
+            cwd=BASE_DIR,
+            env=self._environment(),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await migrate.communicate()
+        return output.decode(errors="replace") or "it failed" if migrate.returncode else ""
 
     async def _lay_out(self) -> None:
         writer_broker = MqttLink("writer-broker", self._broker, self._writer_subscribed.set)

@@ -127,11 +127,11 @@ class Trial:
                 schedule.rounds(plan.seed, plan.kills, list(self._system.processes), list(self._system.links))
             )
         dice = random.Random(plan.seed + 2)
-        struck = 0
+        struck, in_all = 0, sum(len(one.processes) for one in rounds)
         for one in rounds:
             await asyncio.sleep(one.pause)
             struck += len(one.processes)
-            self._note(f"{struck}/{plan.kills} {one}")
+            self._note(f"{struck}/{in_all} {one}")
             try:
                 async with asyncio.TaskGroup() as group:
                     repairs = [
@@ -183,8 +183,10 @@ class Trial:
         targets = [fault.target for fault in (*one.processes, *one.links)]
         # From the repair, but never less than the delay from now: what was just accepted is not due yet.
         ends = max(repaired + self.plan.heals_within, now + self.plan.delay + 1.0)
+        seconds = None
         while not self._overdue.all_settled(now):
             if self._clock() > ends:
+                seconds = self._clock() - repaired
                 late = self._overdue.give_up()
                 sentence = (
                     f"not healed {self.plan.heals_within:g} s after {one}: {len(late)} overdue, such as {late[:3]}"
@@ -193,7 +195,8 @@ class Trial:
                 self.history.overruns.append(sentence)
                 break
             await asyncio.sleep(0.02)
-        seconds = max(0.0, self._overdue.last_late - repaired)
+        if seconds is None:
+            seconds = max(0.0, self._overdue.last_late - repaired)
         self._healings.append(Healing(str(one), targets, round(now - repaired, 3), round(seconds, 3)))
 
     @contextlib.asynccontextmanager

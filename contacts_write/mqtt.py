@@ -203,7 +203,7 @@ class _Client(aiomqtt.Client):
         if self._disconnected.done():
             self._disconnected.exception()  # seen: otherwise asyncio complains that nobody looked at it
 
-    # aiomqtt waits for the broker to accept the connection until the deadline, also when the connection has ended before
+    # aiomqtt waits for the broker to accept the connection to the deadline, also when the connection has ended by then
     # (what stands in front of a broker that is away ends it at once).
 
     def _on_disconnect(

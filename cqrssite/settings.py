@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+from dotenv import dotenv_values
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -132,17 +133,27 @@ class Environment(BaseSettings):
 
 def read_environment() -> Environment:
     """The settings; ends the process with a sentence for each wrong value and each name that is no setting."""
+    file = _environment_file()
     try:
-        file = os.environ.get(f"{PREFIX}ENV_FILE", Environment.model_fields["env_file"].default)
-        environment = Environment(_env_file=BASE_DIR / file if file else None)  # type: ignore[call-arg]
+        environment = Environment(_env_file=file)  # type: ignore[call-arg]
     except ValidationError as error:
         sys.exit("\n".join(_sentence(PREFIX + str(wrong["loc"][0]).upper(), wrong) for wrong in error.errors()))
     # A misspelt name would leave its setting at the default, and the delay of two processes different.
-    names = [PREFIX + field.upper() for field in Environment.model_fields]
-    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in names)
-    if unknown:
-        sys.exit("\n".join(f"{name} is no setting{_suggestion(name, names)}" for name in unknown))
+    known = [PREFIX + field.upper() for field in Environment.model_fields]
+    given = {*os.environ, *(dotenv_values(file) if file else ())}
+    if unknown := sorted(name for name in given if name.startswith(PREFIX) and name not in known):
+        sys.exit("\n".join(f"{name} is no setting{_suggestion(name, known)}" for name in unknown))
     return environment
+
+
+def _environment_file() -> Path | None:
+    given = os.environ.get(f"{PREFIX}ENV_FILE")
+    if given == "":
+        return None
+    file = BASE_DIR / (given or Environment.model_fields["env_file"].default)
+    if given and not file.is_file():
+        sys.exit(f"{PREFIX}ENV_FILE is wrong: there is no file {file}")
+    return file
 
 
 def _sentence(name: str, wrong: Any) -> str:

@@ -119,6 +119,20 @@ def test_the_environment_wins_over_the_env_file(monkeypatch: pytest.MonkeyPatch,
     assert (contacts.delay, contacts.debug) == (2, True)
 
 
+def test_a_misspelt_name_in_the_env_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("CONTACTS_DELY=1\n")
+    monkeypatch.setenv("CONTACTS_ENV_FILE", str(file))
+    with pytest.raises(SystemExit, match="CONTACTS_DELY is no setting; did you mean CONTACTS_DELAY?"):
+        read_environment()
+
+
+def test_an_env_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CONTACTS_ENV_FILE", str(tmp_path / "none"))
+    with pytest.raises(SystemExit, match="CONTACTS_ENV_FILE is wrong: there is no file"):
+        read_environment()
+
+
 def test_the_secret_key_is_made_once_for_the_owner_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(settings, "CONTACTS", Environment(var=tmp_path))
     key = settings._secret_key()

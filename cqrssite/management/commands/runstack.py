@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 
 from cqrssite.console import Console, wants_colour
 from cqrssite.services import NAMES, services, urls
@@ -29,8 +30,11 @@ class Command(BaseCommand):
         )
 
     def handle(self, **options: Any) -> None:
-        for database in settings.DATABASES:
-            call_command("migrate", database=database, verbosity=0)
+        try:
+            for database in settings.DATABASES:
+                call_command("migrate", database=database, verbosity=0)
+        except DatabaseError as error:
+            raise CommandError(f"cannot migrate: {error}") from error
         started = services(settings.CONTACTS, memory=options["memory"], without=options["without"])
         console = Console(NAMES, sys.stdout, colour=wants_colour(sys.stdout))
         stack = Stack(started, say=console.say, ready=self._tell_ready)

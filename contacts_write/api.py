@@ -74,6 +74,7 @@ def delete_contact(
 def cancel_command(command_id: str, *, actor: str = "") -> Accepted:
     """Asks that a command be withdrawn before it takes effect; the database decides which comes first.
 
+    Where a part of the system knows only the contract, nobody hears of it, and the command takes effect.
     Raises UnknownCommand, NotCancellable (it has ended), JournalUnavailable.
     """
     with _errors(), rows.writing():

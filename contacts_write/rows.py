@@ -69,8 +69,11 @@ class Acceptance:
     def look_up(self, command_ids: Iterable[str]) -> None:
         """Finds out which of these commands the journal has."""
         for ids in _chunks(list(command_ids)):
-            found = Row.objects.using(database()).filter(command_id__in=ids).values_list(*Entry._fields)
-            self._known.update((entry.command_id, entry) for entry in map(Entry._make, found))
+            # Nearly always there is none, and building this query with the ORM would cost half of the commit.
+            self._cursor.execute(f"SELECT command_id FROM {_TABLE} WHERE command_id IN ({_marks(ids)})", ids)
+            if known := [command_id for (command_id,) in self._cursor.fetchall()]:
+                found = entries(Row.objects.using(database()).filter(command_id__in=known))
+                self._known.update((entry.command_id, entry) for entry in found)
 
     def take(self, commands: Sequence[Command]) -> list[Accepted]:
         """Takes all of the commands or, raising KeyConflict or JournalFull, none.
@@ -103,6 +106,7 @@ class Acceptance:
             return []
         adapt = connections[database()].ops.adapt_datetimefield_value
         accepted_at, takes_effect_at = adapt(self.accepted_at), adapt(self.takes_effect_at)
+        # Measured beside one INSERT of many rows, in an idle and in a busy process: no slower, and simpler.
         self._cursor.executemany(
             f"INSERT INTO {_TABLE} (command_id, kind, contact_id, name, expected_version, actor, depends_on,"
             " accepted_at, takes_effect_at, owner, state, message, reason, cancel_requested_by)"
@@ -273,6 +277,10 @@ def prune(settled_before: datetime, limit: int = CHUNK) -> int:
     numbers = list(rows.values_list("number", flat=True)[:limit])
     deleted, _ = Row.objects.using(database()).filter(number__in=numbers).delete()
     return deleted
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join(["%s"] * len(values))
 
 
 def _chunks(values: list[Any]) -> Iterator[list[Any]]:

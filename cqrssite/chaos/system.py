@@ -151,6 +151,7 @@ class System:
         """Every setting is said, so that neither the caller's environment nor a `.env` gets in."""
         values: dict[str, object] = {name: field.get_default() for name, field in Environment.model_fields.items()}
         values |= {
+            "env_file": "",
             "var": self._folder / "var",
             "delay": self._delay,
             "broker_bind": self._broker,

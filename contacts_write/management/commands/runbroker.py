@@ -1,4 +1,4 @@
-"""manage.py runbroker"""
+"""`manage.py runbroker`: the embedded MQTT broker."""
 
 import logging
 from typing import Any
@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from contacts_write.broker import Broker
+from contacts_write.management import arguments
 from protocol.lifecycle import StartError, run, stop_signal
 
 log = logging.getLogger("contacts_write.broker")
@@ -17,7 +18,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         default = settings.CONTACTS.broker_bind
-        parser.add_argument("--bind", default=default, help="host:port to listen on (default: %(default)s)")
+        parser.add_argument("--bind", type=arguments.address, default=default, help="host:port (default: %(default)s)")
 
     def handle(self, *args: Any, bind: str, **options: Any) -> None:
         try:

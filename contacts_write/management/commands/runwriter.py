@@ -1,4 +1,4 @@
-"""manage.py runwriter"""
+"""`manage.py runwriter`: the writer."""
 
 from functools import partial
 from typing import Any
@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from contacts_write.client import WriteClient
+from contacts_write.management import arguments
 from contacts_write.mqtt import MqttLink
 from contacts_write.writer import Writer
 from protocol.lifecycle import run, stop_signal
@@ -17,9 +18,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         own = settings.CONTACTS
-        parser.add_argument("--delay", type=float, default=own.delay, help="seconds (default: %(default)s)")
-        parser.add_argument("--database", default=own.database_write_address, help="host:port (default: %(default)s)")
-        parser.add_argument("--broker", default=own.broker_address, help="host:port (default: %(default)s)")
+        parser.add_argument("--delay", type=arguments.delay, default=own.delay, help="seconds (default: %(default)s)")
+        for name, default in (("--database", own.database_write_address), ("--broker", own.broker_address)):
+            parser.add_argument(name, type=arguments.address, default=default, help="host:port (default: %(default)s)")
 
     def handle(self, *args: Any, delay: float, database: str, broker: str, **options: Any) -> None:
         own = settings.CONTACTS

@@ -145,6 +145,7 @@ async def test_a_read_never_joins_a_call_that_is_sent(reader, connection):
 async def test_batches_are_bounded_by_questions_and_by_contacts(reader, connection):
     await asyncio.gather(*(reader.get_contact(f"id{number}") for number in range(450)))
     assert [len(request.contact_id) for _, request in connection.calls] == [200, 200, 50]
+    assert connection.most_under_way == 2
     connection.calls.clear()
     await asyncio.gather(*(reader.list_contacts(1000 - number) for number in range(6)))
     assert [list(request.list_count) for _, request in connection.calls] == [[1000, 999, 998], [997, 996, 995]]

@@ -3,8 +3,8 @@
 import sys
 from collections.abc import Collection, Sequence
 
+from cqrssite.environment import BASE_DIR, Environment
 from cqrssite.health import answers_http, answers_mqtt
-from cqrssite.settings import BASE_DIR, Environment
 from cqrssite.stack import Service
 from protocol.lifecycle import is_healthy
 

@@ -23,7 +23,7 @@ from contacts_write.journal import Journal
 from contacts_write.mqtt import MqttLink
 from contacts_write.publisher import CommandPublisher
 from contacts_write.sweep import Sweep
-from cqrssite.settings import Environment
+from cqrssite.environment import Environment
 from protocol import topics
 from protocol.lifecycle import StartError
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
-from cqrssite.settings import Environment
+from cqrssite.environment import Environment
 from tests.probes import (
     HOST,
     answers_grpc,

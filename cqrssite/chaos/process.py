@@ -8,7 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
-from cqrssite.settings import BASE_DIR
+from cqrssite.environment import BASE_DIR
 from protocol.lifecycle import StartError
 
 _TETHER = str(BASE_DIR / "cqrssite" / "tether.py")

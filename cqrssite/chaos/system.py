@@ -13,8 +13,8 @@ from pathlib import Path
 
 from cqrssite.chaos.process import Process
 from cqrssite.chaos.proxy import Link, MqttLink
+from cqrssite.environment import BASE_DIR, Environment
 from cqrssite.health import answers_http, answers_mqtt
-from cqrssite.settings import BASE_DIR, Environment
 from protocol.lifecycle import StartError, is_healthy
 
 _HOST = "127.0.0.1"

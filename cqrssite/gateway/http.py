@@ -39,7 +39,7 @@ from .operations import Operation, executor
 from .request import read_request
 
 if TYPE_CHECKING:
-    from cqrssite.settings import Environment
+    from cqrssite.environment import Environment
 
 MAX_BODY = 256 * 1024
 """Bytes of a request's body, and of its query string."""

@@ -31,7 +31,7 @@ from .request import GraphQLRequest, read_request
 from .window import SendWindow, WindowFull
 
 if TYPE_CHECKING:
-    from cqrssite.settings import Environment
+    from cqrssite.environment import Environment
 
 log = logging.getLogger("cqrssite.gateway")
 

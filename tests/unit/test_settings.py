@@ -11,8 +11,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from cqrssite import settings
+from cqrssite.environment import BASE_DIR, Environment, read_environment
 from cqrssite.management.commands import printsettings
-from cqrssite.settings import BASE_DIR, Environment, read_environment
 
 
 @pytest.fixture(autouse=True)
@@ -123,7 +123,7 @@ def test_a_misspelt_name_in_the_env_file_is_named(monkeypatch: pytest.MonkeyPatc
     file = tmp_path / ".env"
     file.write_text("CONTACTS_DELY=1\n")
     monkeypatch.setenv("CONTACTS_ENV_FILE", str(file))
-    with pytest.raises(SystemExit, match="CONTACTS_DELY is no setting; did you mean CONTACTS_DELAY?"):
+    with pytest.raises(SystemExit, match="CONTACTS_DELY is no setting; did you mean CONTACTS_DELAY"):
         read_environment()
 
 

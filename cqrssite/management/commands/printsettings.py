@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from cqrssite.settings import BASE_DIR, PREFIX, Environment
+from cqrssite.environment import BASE_DIR, PREFIX, Environment
 
 
 def settings() -> Iterator[tuple[str, str, str]]:

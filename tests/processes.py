@@ -326,5 +326,6 @@ def _migrated_databases() -> Path:
     environment = _environment({"var": folder})
     for database in ("default", "contacts"):
         command = manage("migrate", "--database", database, "--verbosity", "0")
-        subprocess.run(command, cwd=ROOT, env=environment, check=True)
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"the databases cannot be migrated:\n{done.stderr}"
     return folder

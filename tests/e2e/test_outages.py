@@ -1,10 +1,14 @@
 """While the broker or the reader is away, mutations are accepted; what waited flows when it is back."""
 
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 
+import aiomqtt
 import pytest
 
+from database_service.models import Undecodable
 from tests.e2e.clients import CONTACT, LIST_CONTACTS, UPDATE, Client, Json, Notices, eventually, subscribed
 from tests.processes import Stack
 
@@ -84,6 +88,25 @@ async def test_mutations_are_accepted_while_the_reader_is_down_and_are_seen_when
     assert await client.state(accepted["commandId"]) == "REJECTED"
     assert sum(name.startswith("without reader") for name in await client.names()) == 20
     await eventually(client.is_whole, within=WITHIN, what="/readyz says that all is there")
+
+
+async def test_garbage_on_the_topics_is_kept_with_its_reason_and_stops_nobody(
+    stack: Stack, client: Client, notices: Notices
+) -> None:
+    host, _, port = stack.address["broker"].rpartition(":")
+    async with aiomqtt.Client(host, int(port)) as broker:
+        for topic in ("CONTACT/ADD", "CONTACT/UPDATE", "CONTACT/DELETE"):
+            await broker.publish(topic, b"\xff\xff garbage", qos=1)
+        added = await client.add("after the garbage")
+        await notices.until_seen({added["commandId"]}, within=WITHIN)
+
+    async def kept() -> bool:
+        with closing(sqlite3.connect(stack.var / "contacts.sqlite3")) as database:
+            rows = database.execute(f"SELECT topic, reason FROM {Undecodable._meta.db_table}").fetchall()
+        return len(rows) == 3 and all(reason for _, reason in rows)
+
+    await eventually(kept, within=WITHIN, what="all three payloads are kept, each with its reason")
+    assert "Traceback" not in stack["writer"].log()
 
 
 @pytest.mark.parametrize("frozen", ["broker", "reader", "database"])

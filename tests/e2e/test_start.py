@@ -7,16 +7,23 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.clients import Client, subscribed
-from tests.probes import HOST, until
+from tests.probes import HOST, free_port, until
 from tests.processes import Stack, manage
 
 
 async def test_services_start_in_any_order_and_say_in_one_line_what_they_wait_for() -> None:
     with Stack(delay=0.2) as stack:
         stack.gateway(), stack.writer(), stack.reader()
+        stack.gateway("runserver", server="runserver", address=f"{HOST}:{free_port()}")
         for service in stack.services.values():
             service.start(wait=False)
-        waited_for = {"gateway": ("broker", "reader"), "writer": ("broker",), "reader": ("database",)}
+        # The gateways too, before anybody has asked them anything.
+        waited_for = {
+            "gateway": ("broker", "reader"),
+            "runserver": ("broker", "reader"),
+            "writer": ("broker",),
+            "reader": ("database",),
+        }
         for name, parts in waited_for.items():
             for part in parts:
                 until(

@@ -16,6 +16,8 @@ class Overdue:
         self._settled: set[str] = set()
         # When something was last seen to be late.
         self.last_late = 0.0
+        # How long after it was due each was settled, in seconds.
+        self.beyond: list[float] = []
 
     def accept(self, command_id: str, takes_effect_in: float) -> None:
         """An answer said that the command takes effect in so many seconds."""
@@ -27,7 +29,11 @@ class Overdue:
         """A notice told its outcome."""
         self._settled.add(command_id)
         pending = self._pending.pop(command_id, None)
-        if pending is not None and pending[1] < self._clock():
+        if pending is None:
+            return
+        beyond = self._clock() - pending[1]
+        self.beyond.append(beyond + self.GRACE)
+        if beyond > 0:
             self.last_late = self._clock()
 
     def all_settled(self, accepted_before: float = float("inf")) -> bool:

@@ -45,6 +45,8 @@ class Report:
     watchers: list[dict[str, Any]]
     samples: int
     reads: int
+    # Seconds from when a command was due until a watcher saw its notice, median and of 99 of 100, faults and all.
+    beyond_due: tuple[float, float]
     healings: list[Healing]
     violations: list[Violation] = field(default_factory=list)
 
@@ -104,6 +106,8 @@ class Report:
             f"  seen      {self.notices:,} notices by {len(self.watchers)} watchers over"
             f" {sum(watcher['connections'] for watcher in self.watchers):,} connections; {self.samples:,} samples,"
             f" {self.reads:,} reads of own writes",
+            f"  notice    {self.beyond_due[0] * 1000:,.0f} ms after it was due at the median,"
+            f" {self.beyond_due[1]:,.2f} s for 99 of 100, faults and all",
             "",
         ]
         if self.ok:

@@ -277,6 +277,7 @@ class Trial:
             ],
             samples=len(history.samples),
             reads=len(history.reads),
+            beyond_due=_median_and_p99(self._overdue.beyond),
             healings=self._healings,
             violations=check(history),
         )
@@ -304,3 +305,8 @@ class Trial:
             return
         with tempfile.TemporaryDirectory(prefix="contacts-chaos-", ignore_cleanup_errors=True) as folder:
             yield Path(folder)
+
+
+def _median_and_p99(seconds: list[float]) -> tuple[float, float]:
+    ordered = sorted(seconds) or [0.0]
+    return round(ordered[len(ordered) // 2], 4), round(ordered[len(ordered) * 99 // 100], 4)

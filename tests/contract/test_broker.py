@@ -53,7 +53,11 @@ class Mosquitto:
     async def start(self) -> None:
         command = [self._binary, "-c", str(self._config)]
         self._process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
-        await eventually(self._listens, what="mosquitto answers")
+        try:
+            await eventually(self._listens, what="mosquitto answers")
+        except AssertionError:
+            await self.stop()
+            raise
 
     def _listens(self) -> bool:
         with contextlib.suppress(OSError), socket.create_connection(split_address(self.address), timeout=1):

@@ -1,4 +1,5 @@
 import asyncio
+import threading
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -443,6 +444,28 @@ class TestSettling:
             ]
             assert journal.is_settled(id_of(command))
 
+    async def test_an_end_that_is_heard_while_another_word_is_being_recorded_is_kept_until_it_is_recorded(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real, proceed = rows.settle, threading.Event()
+
+        def slow(cursor: object, ends: Mapping[str, Settlement]) -> None:
+            real(cursor, ends)  # type: ignore[arg-type]
+            assert proceed.wait(5)
+
+        monkeypatch.setattr(rows, "settle", slow)
+        async with open_journal() as journal:
+            (command,) = updates("c1", 1)
+            await journal.accept([command])
+            journal.settle([notice(id_of(command), Notice.PARKED)])
+            await eventually(lambda: not journal._outcomes._to_record)
+            journal.settle([notice(id_of(command))])
+            proceed.set()
+            while (await row(id_of(command))).state != "APPLIED":
+                found = await journal.find(id_of(command))
+                assert found is not None
+                assert found.state == "APPLIED"
+
 
 class TestAsking:
     async def test_an_unknown_command_is_not_found(self) -> None:
@@ -584,6 +607,18 @@ class TestCancelling:
             )
         assert isinstance(results[0], UnknownCommand)
         assert len(await rows_in_order()) == 1
+
+
+class TestClaiming:
+    async def test_a_row_goes_to_one_gateway_and_never_once_it_was_sent(self) -> None:
+        async with open_journal("gateway-1") as dead:
+            sent, unsent = updates("c1", 2)
+            await dead.accept([sent, unsent])
+            await dead.mark_sent([id_of(sent)])
+        numbers = [found.number for found in await rows_in_order()]
+        async with open_journal("gateway-2") as two, open_journal("gateway-3") as three:
+            claimed = await asyncio.gather(two.claim("gateway-1", numbers), three.claim("gateway-1", numbers))
+        assert [entry.command_id for entries in claimed for entry in entries] == [id_of(unsent)]
 
 
 class TestPruning:

@@ -242,6 +242,32 @@ class TestSendingAgain:
             await eventually(lambda: publisher.lag == 0)
         assert link.sent_ids() == [id_of(command) for command in sent] * 3
 
+    async def test_a_broker_that_comes_back_during_a_look_into_the_journal_gets_everything(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        link = FakeLink()
+        async with open_journal() as journal, publishing(journal, link) as publisher:
+            link.connect()
+            (first,) = updates("c1", 1)
+            await journal.accept([first])
+            await eventually(lambda: len(link.sent_ids()) == 1)
+            link.messages.clear()
+            real = journal.queued
+
+            async def interrupted(after: int, limit: int, *, unsent: bool) -> list[Entry]:
+                found = await real(after, limit, unsent=unsent)
+                if after:
+                    link.disconnect()
+                    link.connect()
+                return found
+
+            monkeypatch.setattr(journal, "queued", interrupted)
+            publisher._behind = True
+            (second,) = updates("c2", 1)
+            await journal.accept([second])
+            await eventually(lambda: publisher.lag == 0)
+        assert link.sent_ids() == [id_of(first), id_of(second)]
+
     async def test_other_messages_are_no_hello(self) -> None:
         link = FakeLink()
         async with open_journal() as journal, publishing(journal, link) as publisher:

@@ -39,20 +39,42 @@ class ContactReference(_message.Message):
     def __init__(self, id: _Optional[str] = ..., meta: _Optional[_Union[CommandMeta, _Mapping]] = ...) -> None: ...
 
 class CommandMeta(_message.Message):
-    __slots__ = ("command_id", "depends_on", "waited_ms", "expected_version", "actor", "cancelled")
+    __slots__ = ("command_id", "depends_on", "waited_ms", "expected_version", "actor", "cancelled", "operation")
     COMMAND_ID_FIELD_NUMBER: _ClassVar[int]
     DEPENDS_ON_FIELD_NUMBER: _ClassVar[int]
     WAITED_MS_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_VERSION_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
     CANCELLED_FIELD_NUMBER: _ClassVar[int]
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
     command_id: str
     depends_on: str
     waited_ms: int
     expected_version: int
     actor: str
     cancelled: bool
-    def __init__(self, command_id: _Optional[str] = ..., depends_on: _Optional[str] = ..., waited_ms: _Optional[int] = ..., expected_version: _Optional[int] = ..., actor: _Optional[str] = ..., cancelled: _Optional[bool] = ...) -> None: ...
+    operation: Operation
+    def __init__(self, command_id: _Optional[str] = ..., depends_on: _Optional[str] = ..., waited_ms: _Optional[int] = ..., expected_version: _Optional[int] = ..., actor: _Optional[str] = ..., cancelled: _Optional[bool] = ..., operation: _Optional[_Union[Operation, _Mapping]] = ...) -> None: ...
+
+class Operation(_message.Message):
+    __slots__ = ("kind", "notice", "actor")
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        NONE: _ClassVar[Operation.Kind]
+        RETRY: _ClassVar[Operation.Kind]
+        AMEND: _ClassVar[Operation.Kind]
+        DISCARD: _ClassVar[Operation.Kind]
+    NONE: Operation.Kind
+    RETRY: Operation.Kind
+    AMEND: Operation.Kind
+    DISCARD: Operation.Kind
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NOTICE_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    kind: Operation.Kind
+    notice: int
+    actor: str
+    def __init__(self, kind: _Optional[_Union[Operation.Kind, str]] = ..., notice: _Optional[int] = ..., actor: _Optional[str] = ...) -> None: ...
 
 class RequestResponse(_message.Message):
     __slots__ = ("status", "Message")

@@ -19,7 +19,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
-from cqrssite.environment import Environment
 from tests.probes import (
     HOST,
     answers_grpc,
@@ -44,7 +43,7 @@ _open_stacks: list["Stack"] = []
 class Stack:
     """A folder, ports and settings, and the processes that share them; leaving it ends them all.
 
-    delay: of the commands, in seconds. settings: further fields of `cqrssite.settings.Environment`.
+    delay: of the commands, in seconds. settings: further fields of `cqrssite.environment.Environment`.
     """
 
     def __init__(self, *, delay: float = 0.5, migrated: bool = True, **settings: object) -> None:
@@ -309,13 +308,10 @@ def logs_of_open_stacks(lines: int = 60) -> list[tuple[str, str]]:
 
 
 def _environment(settings: dict[str, object]) -> dict[str, str]:
-    """The environment of a process: each setting said, so that neither the caller's nor a `.env` gets in."""
+    """The environment of a process: these settings, and nothing of the caller's or of a `.env`."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CONTACTS_")}
-    environment |= {"PYTHONUNBUFFERED": "1", "DJANGO_SETTINGS_MODULE": "cqrssite.settings"}
-    values = {name: field.default for name, field in Environment.model_fields.items()} | settings
-    for name, value in values.items():
-        environment[f"CONTACTS_{name.upper()}"] = ",".join(value) if isinstance(value, list) else str(value)
-    return environment
+    environment |= {"PYTHONUNBUFFERED": "1", "DJANGO_SETTINGS_MODULE": "cqrssite.settings", "CONTACTS_ENV_FILE": ""}
+    return environment | {f"CONTACTS_{name.upper()}": str(value) for name, value in settings.items()}
 
 
 @functools.cache

@@ -29,6 +29,7 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from contacts_write import commands, rows
+from contacts_write.acceptance import Acceptance
 from contacts_write.entry import Accepted, Entry
 from contacts_write.errors import JournalUnavailable
 from contacts_write.settlement import now, settlement_of
@@ -104,7 +105,7 @@ def _accept(command: Command) -> Accepted:
     contacts = settings.CONTACTS
     with _errors(), rows.writing() as cursor:
         room = rows.room(contacts.journal_limit)
-        acceptance = rows.Acceptance(cursor, contacts.delay, "", room, rows.last_unsettled)
+        acceptance = Acceptance(cursor, contacts.delay, "", room, rows.last_unsettled)
         acceptance.look_up([commands.meta_of(command).command_id])
         (accepted,) = acceptance.take([command])
         for entry in acceptance.write():

@@ -11,6 +11,7 @@ from django.db import DatabaseError, connections
 from django.db.backends.utils import CursorWrapper
 
 from contacts_write import rows
+from contacts_write.acceptance import Acceptance
 from contacts_write.commands import meta_of
 from contacts_write.entry import Accepted, Entry
 from contacts_write.errors import CommandError, JournalUnavailable
@@ -153,7 +154,7 @@ class Committer:
         self._see_others(cursor)
         accepts = [job for job in group if isinstance(job, _Accept)]
         room = self._limit - len(self.unsettled)
-        acceptance = rows.Acceptance(cursor, self._delay, self._owner, room, self.unsettled.last)
+        acceptance = Acceptance(cursor, self._delay, self._owner, room, self.unsettled.last)
         if accepts:
             acceptance.look_up(meta_of(command).command_id for job in accepts for command in job.commands)
         results: list[Any] = []

@@ -11,6 +11,7 @@ from django.db import OperationalError, connection
 
 from contacts_write import api, commands, outcomes, rows
 from contacts_write import journal as journal_module
+from contacts_write.acceptance import Acceptance
 from contacts_write.errors import JournalFull, JournalUnavailable, KeyConflict, NotCancellable, UnknownCommand
 from contacts_write.models import Command as Row
 from contacts_write.settlement import Settlement
@@ -56,15 +57,15 @@ class TestAccepting:
         sent = [commands.add(f"name {number}") for number in range(200)]
         commits = 0
         async with open_journal() as journal:
-            real = rows.Acceptance.write
+            real = Acceptance.write
 
-            def counted(acceptance: rows.Acceptance) -> list[object]:
+            def counted(acceptance: Acceptance) -> list[object]:
                 nonlocal commits
                 commits += 1
                 return real(acceptance)  # type: ignore[return-value]
 
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(rows.Acceptance, "write", counted)
+                patch.setattr(Acceptance, "write", counted)
                 answers = await asyncio.gather(*(journal.accept([command]) for command in sent))
         assert [accepted.command_id for (accepted,) in answers] == [id_of(command) for command in sent]
         assert commits < 20
@@ -283,7 +284,7 @@ class TestFailures:
                 raise OperationalError("database or disk is full")
 
             with monkeypatch.context() as patch:
-                patch.setattr(rows.Acceptance, "write", full)
+                patch.setattr(Acceptance, "write", full)
                 for _ in range(2):
                     with pytest.raises(JournalUnavailable, match="cannot be written: database or disk is full"):
                         await journal.accept(updates("c1", 1))
@@ -299,7 +300,7 @@ class TestFailures:
     async def test_a_defect_fails_the_commit_and_not_the_journal(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async with open_journal() as journal:
             with monkeypatch.context() as patch:
-                patch.setattr(rows.Acceptance, "write", lambda _acceptance: 1 / 0)
+                patch.setattr(Acceptance, "write", lambda _acceptance: 1 / 0)
                 with pytest.raises(JournalUnavailable, match="defect"):
                     await journal.accept(updates("c1", 1))
             await journal.accept(updates("c1", 1))

@@ -16,9 +16,9 @@ from contacts_write import (
     aupdate_contact,
     cancel_command,
     delete_contact,
-    rows,
     update_contact,
 )
+from contacts_write.acceptance import Acceptance
 from contacts_write.errors import (
     InvalidCommand,
     JournalFull,
@@ -83,7 +83,7 @@ def test_a_database_that_fails_is_a_clear_error(monkeypatch: pytest.MonkeyPatch)
     def full(_acceptance: object) -> None:
         raise OperationalError("database or disk is full")
 
-    monkeypatch.setattr(rows.Acceptance, "write", full)
+    monkeypatch.setattr(Acceptance, "write", full)
     with pytest.raises(JournalUnavailable, match="database or disk is full"):
         add_contact("Ada")
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from django.db import DataError, IntegrityError, InterfaceError, NotSupportedError, ProgrammingError, transaction
 
 from database_service import parked
-from database_service.batch import Applied, Batch, Offer, offer_of
+from database_service.batch import Applied, Batch
 from database_service.database import ALIAS, cursor, now_ms
+from database_service.offer import Offer, offer_of
 from protocol.contact_write_pb2 import Command
 
 log = logging.getLogger("database_service.apply")

@@ -8,15 +8,13 @@ from typing import NamedTuple
 from django.db.backends.utils import CursorWrapper
 
 from database_service import parked, rows
-from database_service.commands import body_of, completed, ids_error
 from database_service.decide import Outcome, decide
 from database_service.messages import NoticeRow, milliseconds, notice_of, timestamp
-from database_service.models import MAX_ACTOR, MAX_MESSAGE_TEXT
+from database_service.models import MAX_MESSAGE_TEXT
+from database_service.offer import Offer, as_parked, kept, operated
 from database_service.rows import StoredContact
-from protocol.contact_write_pb2 import Command
-from protocol.ids import contact_id_of
+from protocol.contact_pb2 import Operation
 from protocol.notice_pb2 import Notice
-from protocol.rules import id_error
 
 log = logging.getLogger("database_service.apply")
 
@@ -26,33 +24,6 @@ class Applied(NamedTuple):
 
     notices: list[Notice]
     left: list[str]
-
-
-class Offer(NamedTuple):
-    """A command, complete, and what of it decides on its turn. `retried`: it is parked and tried again."""
-
-    command: Command
-    command_id: str
-    contact_id: str
-    depends_on: str
-    cancelled: bool
-    actor: str
-    retried: bool
-
-
-def offer_of(command: Command, *, retried: bool = False) -> Offer:
-    """The command as it is offered. Ids that are none are not kept: it will be rejected, at once, under one that is."""
-    command = completed(command)
-    body = body_of(command)
-    meta = body.meta
-    command_id, contact_id, depends_on = meta.command_id, body.id, meta.depends_on
-    if ids_error(command):
-        # Derived, so that it is known when it is sent again.
-        command_id = contact_id_of(command_id) if id_error(command_id) else command_id
-        contact_id = "" if id_error(contact_id) else contact_id
-        depends_on = ""
-    actor = meta.actor[:MAX_ACTOR].replace("\0", "")
-    return Offer(command, command_id, contact_id, depends_on, meta.cancelled, actor, retried)
 
 
 class Batch:
@@ -71,7 +42,7 @@ class Batch:
         self._database = rows.identity(cursor, lock=True)
         self._number = rows.last_number(cursor)
         self._settled: dict[str, str] = {}
-        self._parked: set[str] = set()
+        self._parked: dict[str, rows.Parked] = {}
         self._stored: dict[str, StoredContact] = {}
         self._changed: dict[str, StoredContact | None] = {}
         self._waiting: defaultdict[str, list[Offer]] = defaultdict(list)
@@ -90,8 +61,9 @@ class Batch:
         """Writes effects and notices."""
         rows.write_contacts(self._cursor, self._stored, self._changed, self._now)
         rows.insert_notices(self._cursor, self._notices)
-        parked.release(self._unparked, self._now)
+        # In this order, since one may have been parked and withdrawn in this very batch.
         parked.write(self._parkings, self._now)
+        parked.release(self._unparked, self._now)
         return Applied([notice_of(self._database, row) for row in self._notices], self._left())
 
     def _left(self) -> list[str]:
@@ -116,10 +88,13 @@ class Batch:
         command_id = offer.command_id
         if command_id in self._settled:
             return ()
-        if command_id in self._parked and not (offer.retried or offer.cancelled):
-            return ()
+        if standing := self._parked.get(command_id):
+            wanted = offer if offer.retried else as_parked(offer, standing)
+            if wanted is None:
+                return ()
+            offer = wanted
         blocker = self._blocker(offer.depends_on)
-        if not blocker or offer.cancelled:
+        if not blocker or offer.withdrawn:
             self._decide(offer, blocker)
         elif blocker in self._parked:
             self._park(offer, "waits behind a parked command", behind=blocker)
@@ -131,7 +106,7 @@ class Batch:
     def _blocker(self, command_id: str) -> str:
         """What has to be settled before a command that depends on `command_id` has its turn; "": nothing."""
         passed = set()
-        # Cancelled commands were recorded out of turn: who depends on one waits for what it would have waited for.
+        # Withdrawn commands were recorded out of turn: who depends on one waits for what it would have waited for.
         while command_id and command_id not in passed:
             if command_id not in self._settled:
                 return command_id
@@ -150,7 +125,7 @@ class Batch:
             log.exception("command=%s fails, it is parked", offer.command_id)
             self._park(offer, parked.cause_of(error), error=error)
         else:
-            self._settle(offer, outcome, blocker if outcome.kind == Notice.CANCELLED else "")
+            self._settle(offer, outcome, blocker if outcome.kind in rows.WITHDRAWN else "")
 
     def _current(self, contact_id: str) -> StoredContact | None:
         if contact_id in self._changed:
@@ -158,10 +133,10 @@ class Batch:
         return self._stored.get(contact_id)
 
     def _settle(self, offer: Offer, outcome: Outcome, waits_for: str) -> None:
-        self._notice(offer, outcome, waits_for or ("" if offer.cancelled else offer.depends_on))
+        self._notice(offer, outcome, waits_for or ("" if offer.withdrawn else offer.depends_on))
         self._settled[offer.command_id] = waits_for
         if offer.command_id in self._parked:
-            self._parked.remove(offer.command_id)
+            del self._parked[offer.command_id]
             self._unparked.append(offer.command_id)
         if outcome.kind == Notice.DELETED:
             self._changed[offer.contact_id] = None
@@ -183,7 +158,7 @@ class Batch:
                 name=contact.name if contact else "",
                 version=contact.version if contact else 0,
                 last_updated=milliseconds(contact.last_updated) if contact else None,
-                message=outcome.message[:MAX_MESSAGE_TEXT],
+                message=(outcome.message + operated(offer.operation))[:MAX_MESSAGE_TEXT],
                 reason=outcome.reason,
                 actor=offer.actor,
                 depends_on=depends_on,
@@ -192,19 +167,23 @@ class Batch:
         )
 
     def _park(self, offer: Offer, cause: str, *, error: Exception | None = None, behind: str = "") -> None:
-        again = offer.command_id in self._parked
-        if not again:
-            self._notice(offer, Outcome(Notice.PARKED, None, f"Parked: {cause}"), offer.depends_on)
-            self._parked.add(offer.command_id)
+        first = offer.command_id not in self._parked
+        payload = kept(offer.command, behind)
+        # That it failed again by itself is no news; that it did when an operator had it tried, is.
+        told = first or offer.operation.kind != Operation.NONE
+        if told:
+            what = "Parked" if first else "Parked again"
+            self._notice(offer, Outcome(Notice.PARKED, None, f"{what}: {cause}"), offer.depends_on)
+            self._parked[offer.command_id] = rows.Parked(self._number, payload)
         self._parkings.append(
             parked.Parking(
                 command_id=offer.command_id,
                 contact_id=offer.contact_id,
-                payload=offer.command.SerializeToString(),
+                payload=payload,
                 cause=cause,
                 error=error,
                 behind=behind,
-                notice=0 if again else self._number,
-                retried=offer.retried,
+                notice=self._number if told else 0,
+                first=first,
             )
         )

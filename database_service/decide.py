@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from database_service.commands import ids_error
-from protocol.contact_pb2 import CommandMeta, Contact, ContactReference
+from protocol.contact_pb2 import CommandMeta, Contact, ContactReference, Operation
 from protocol.contact_write_pb2 import Command
 from protocol.notice_pb2 import Notice
 from protocol.rules import name_error
@@ -29,13 +29,27 @@ def decide(contact: Contact | None, command: Command) -> Outcome:
         return _rejected(contact, Notice.INVALID, "the command neither adds nor updates nor deletes")
     if error := ids_error(command):
         return _rejected(contact, Notice.INVALID, error)
-    if getattr(command, body).meta.cancelled:
+    meta = getattr(command, body).meta
+    if meta.cancelled:
         return Outcome(Notice.CANCELLED, None, "Cancelled")
+    if meta.operation.kind == Operation.DISCARD:
+        return Outcome(Notice.DISCARDED, None, "Discarded")
     if body == "add":
         return _add(contact, command.add)
     if body == "update":
         return _update(contact, command.update)
     return _delete(contact, command.delete)
+
+
+def after(contact: Contact | None, outcome: Outcome) -> Contact | None:
+    """The contact once it came to this."""
+    match outcome.kind:
+        case Notice.ADDED | Notice.UPDATED:
+            return outcome.contact
+        case Notice.DELETED:
+            return None
+        case _:
+            return contact
 
 
 def missing(contact_id: str) -> str:

@@ -103,7 +103,9 @@ class ParkedCommand(models.Model):
 
     command_id = models.CharField("command", primary_key=True, max_length=MAX_ID)
     contact_id = models.CharField("contact", max_length=MAX_ID, blank=True)
-    payload = models.BinaryField(help_text="The command, a serialized protocol.Command.")
+    payload = models.BinaryField(
+        help_text="The command, a serialized protocol.Command. It depends on what it was parked behind, if on anything."
+    )
     cause = models.CharField(max_length=MAX_MESSAGE_TEXT, db_index=True, help_text="Equal where the defect is equal.")
     error = models.TextField(help_text="What was raised, and where.")
     behind = models.CharField(
@@ -112,12 +114,18 @@ class ParkedCommand(models.Model):
         db_index=True,
         help_text="The parked command it waits for; empty: its own defect.",
     )
-    attempts = models.PositiveSmallIntegerField(default=0, help_text="How often it was tried again.")
+    attempts = models.PositiveSmallIntegerField(
+        default=0, help_text="How often it was tried again since it was parked, or since an operator had it tried."
+    )
     next_attempt_at = MillisecondsField(
         "next attempt at", null=True, db_index=True, help_text="Empty: it is not tried by itself."
     )
     parked_at = MillisecondsField("parked at")
-    notice = models.BigIntegerField("notice number", help_text="Number of the notice of its parking.")
+    tried_at = MillisecondsField("tried at", null=True, help_text="When it failed last.")
+    notice = models.BigIntegerField(
+        "notice number",
+        help_text="Number of the newest notice of its parking: what an operator decides answers this one.",
+    )
 
     class Meta:
         db_table = "parked_command"

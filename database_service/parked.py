@@ -11,7 +11,10 @@ RETRIES = 5
 
 
 class Parking(NamedTuple):
-    """A command to be parked (`notice`: the number of its notice), or, with notice 0, that stays parked."""
+    """A command to be parked, or that stays parked.
+
+    notice: the number of the notice that says so; 0: none does, since it was merely tried again by itself.
+    """
 
     command_id: str
     contact_id: str
@@ -20,12 +23,12 @@ class Parking(NamedTuple):
     error: Exception | None
     behind: str
     notice: int
-    retried: bool
+    first: bool
 
 
 def cause_of(error: Exception) -> str:
     """One line that is equal where the defect is equal."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[: MAX_MESSAGE_TEXT - 20].replace("\0", "")
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[: MAX_MESSAGE_TEXT // 2].replace("\0", "")
 
 
 def due(now: int, limit: int) -> list[ParkedCommand]:
@@ -36,23 +39,24 @@ def due(now: int, limit: int) -> list[ParkedCommand]:
 def write(parkings: Sequence[Parking], now: int) -> None:
     """Keeps the commands as parked."""
     for parking in parkings:
-        if parking.notice:
-            row = ParkedCommand(
-                command_id=parking.command_id,
-                contact_id=parking.contact_id,
-                parked_at=now,
-                notice=parking.notice,
-            )
+        if parking.first:
+            row = ParkedCommand(command_id=parking.command_id, contact_id=parking.contact_id, parked_at=now)
         else:
             row = ParkedCommand.objects.using(ALIAS).get(pk=parking.command_id)
-            row.attempts += parking.retried
+        if parking.notice:
+            row.notice = parking.notice
+            row.attempts = 0
+        elif not parking.behind:
+            row.attempts += 1
+        if not parking.behind:
+            row.tried_at = now
         row.payload = parking.payload
         row.cause = parking.cause
         row.error = _text_of(parking.error)
         row.behind = parking.behind
         tried_enough = row.attempts >= RETRIES
         row.next_attempt_at = None if parking.behind or tried_enough else now + 1000 * 2**row.attempts
-        row.save(using=ALIAS, force_insert=bool(parking.notice))
+        row.save(using=ALIAS, force_insert=parking.first)
 
 
 def release(command_ids: Sequence[str], now: int) -> None:

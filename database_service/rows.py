@@ -16,6 +16,9 @@ from database_service.models import FINAL, DatabaseIdentity
 from protocol.contact_pb2 import Contact
 from protocol.notice_pb2 import Notice
 
+# Recorded out of turn: who depends on one of these waits for what it would have waited for.
+WITHDRAWN = (Notice.CANCELLED, Notice.DISCARDED)
+
 # To the letter the condition of the one index by command, or it would not be used.
 IS_FINAL = f"kind IN ({', '.join(map(str, FINAL))})"
 
@@ -27,6 +30,13 @@ class StoredContact(NamedTuple):
 
     contact: Contact
     added_by: int
+
+
+class Parked(NamedTuple):
+    """How a command is parked: the number of the newest notice that says so, and the command as it is kept."""
+
+    notice: int
+    payload: bytes
 
 
 def identity(cursor: CursorWrapper, *, lock: bool = False) -> str:
@@ -55,15 +65,18 @@ def settled(cursor: CursorWrapper, command_ids: Sequence[str]) -> dict[str, str]
     """Those of the commands that are settled, each with what who depends on it waits for instead ("": nothing)."""
     statement = f"SELECT command_id, kind, depends_on FROM notice WHERE command_id IN ({{}}) AND {IS_FINAL}"
     return {
-        command_id: depends_on if kind == Notice.CANCELLED else ""
+        command_id: depends_on if kind in WITHDRAWN else ""
         for command_id, kind, depends_on in select_in(cursor, statement, command_ids)
     }
 
 
-def parked(cursor: CursorWrapper, command_ids: Sequence[str]) -> set[str]:
+def parked(cursor: CursorWrapper, command_ids: Sequence[str]) -> dict[str, Parked]:
     """Those of the commands that are parked."""
-    statement = "SELECT command_id FROM parked_command WHERE command_id IN ({})"
-    return {command_id for (command_id,) in select_in(cursor, statement, command_ids)}
+    statement = "SELECT command_id, notice, payload FROM parked_command WHERE command_id IN ({})"
+    return {
+        command_id: Parked(notice, bytes(payload))
+        for command_id, notice, payload in select_in(cursor, statement, command_ids)
+    }
 
 
 def contacts(cursor: CursorWrapper, contact_ids: Sequence[str]) -> dict[str, StoredContact]:

@@ -1,7 +1,7 @@
 """The service `protocol.ContactWriter` on the database."""
 
 from database_service import notices, undecodable
-from database_service.batch import offer_of
+from database_service.offer import offer_of
 from database_service.statuses import Context, statuses
 from database_service.threads import DatabaseThreads
 from database_service.writer import CommandWriter

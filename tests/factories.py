@@ -1,6 +1,6 @@
 """Commands as the write side sends them, in few words."""
 
-from protocol.contact_pb2 import CommandMeta, Contact, ContactReference
+from protocol.contact_pb2 import CommandMeta, Contact, ContactReference, Operation
 from protocol.contact_write_pb2 import Command
 from protocol.ids import contact_id_of, new_command_id
 
@@ -31,6 +31,16 @@ def cancelled(command: Command) -> Command:
     """The same command, withdrawn."""
     copy = Command.FromString(command.SerializeToString())
     getattr(copy, copy.WhichOneof("body")).meta.cancelled = True
+    return copy
+
+
+def operated(command: Command, kind: Operation.Kind, notice: int, *, actor: str = "op", name: str = "") -> Command:
+    """The same command with what an operator does about it; `name`: as amended."""
+    copy = Command.FromString(command.SerializeToString())
+    body = getattr(copy, copy.WhichOneof("body"))
+    body.meta.operation.CopyFrom(Operation(kind=kind, notice=notice, actor=actor))
+    if name:
+        body.name = name
     return copy
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import pytest
 from django.db import OperationalError, connections
 
-from database_service import apply as apply_module
 from database_service import batch, parked
 from database_service.apply import apply, retry_parked
 from database_service.database import ALIAS
@@ -15,33 +14,11 @@ from database_service.parked import RETRIES
 from protocol.contact_pb2 import Contact as ContactMessage
 from protocol.contact_write_pb2 import Command
 from tests.factories import add, cancelled, contact_of, delete, id_of, update
+from tests.recorded import kinds
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["contacts"])
 
 OUT_OF_INT64 = 2**63
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The time in milliseconds, to be set."""
-    now = [1_764_000_000_000]
-    monkeypatch.setattr(apply_module, "now_ms", lambda: now[0])
-    return now
-
-
-@pytest.fixture
-def defects(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Ids of commands that the code fails on, to be filled."""
-    ids: set[str] = set()
-    real = batch.decide
-
-    def decide(contact: ContactMessage | None, command: Command):
-        if id_of(command) in ids:
-            raise ZeroDivisionError("a planted defect")
-        return real(contact, command)
-
-    monkeypatch.setattr(batch, "decide", decide)
-    return ids
 
 
 @pytest.fixture
@@ -55,13 +32,6 @@ def refused_name() -> Iterator[str]:
         )
         yield name
         cursor.execute("DROP TRIGGER refusal")
-
-
-def kinds(commands: list[Command]) -> list[str]:
-    """What was recorded of the commands, by number, each as "<place in the list>:<kind>"."""
-    places = {id_of(command): place for place, command in enumerate(commands)}
-    rows = Notice.objects.order_by("number").values_list("command_id", "kind")
-    return [f"{places[command_id]}:{Kind(kind).name}" for command_id, kind in rows]
 
 
 # Effects and notices
@@ -305,7 +275,7 @@ def test_a_defective_command_is_parked_and_the_others_are_applied(defects: set[s
     assert applied.left == []
     row = ParkedCommand.objects.get()
     assert row.cause == "ZeroDivisionError: a planted defect"
-    assert "test_apply.py" in row.error, "it says where"
+    assert "in decide" in row.error, "it says where"
     assert Command.FromString(bytes(row.payload)) == bad
     assert row.notice == 2
 
@@ -405,7 +375,7 @@ def test_what_was_behind_a_cancelled_one_waits_for_what_that_was_behind(defects:
     apply([cancelled(second)])
     retry_parked()
     row = ParkedCommand.objects.get(pk=id_of(third))
-    assert (row.behind, row.next_attempt_at, row.attempts) == (id_of(first), None, 1)
+    assert (row.behind, row.next_attempt_at, row.attempts) == (id_of(first), None, 0)
     defects.clear()
     clock[0] += 1000
     while retry_parked().notices:
@@ -446,7 +416,7 @@ def test_when_nothing_can_be_committed_nothing_is_parked(statement: str, monkeyp
 def test_what_is_due_but_unsettled_waits_a_second(clock: list[int]):
     command = update("ada", depends_on="unknown")
     parked.write(
-        [parked.Parking(id_of(command), "ada", command.SerializeToString(), "cause", None, "", 1, False)], clock[0]
+        [parked.Parking(id_of(command), "ada", command.SerializeToString(), "cause", None, "", 1, first=True)], clock[0]
     )
     clock[0] += 1000
     assert retry_parked() == ([], [id_of(command)])

@@ -29,7 +29,9 @@ def rows() -> dict[str, object]:
     """One row of each model, by name of the model: its key."""
     command = add("Ada <b>Lovelace</b>", command_id="one")
     apply([command, update("nobody", command_id="two")])
-    parked.write([parked.Parking("two", "ada", command.SerializeToString(), "a cause", ValueError(), "", 2, False)], 1)
+    parked.write(
+        [parked.Parking("two", "ada", command.SerializeToString(), "a cause", ValueError(), "", 2, first=True)], 1
+    )
     undecodable.record(
         [contact_write_pb2.Undecodable(topic="CONTACT/ADD", payload=b"\xff" * 3000, reason="no Contact")]
     )

@@ -9,7 +9,8 @@ def plant() -> None:
     from django.db import connections
 
     from database_service import rows
-    from database_service.batch import Batch, Offer
+    from database_service.batch import Batch
+    from database_service.offer import Offer
 
     learn, take = Batch._learn, Batch._take
 

@@ -8,9 +8,10 @@ from tests.chaos.planted import manage
 
 def plant() -> None:
     from database_service import apply, rows
-    from database_service.batch import Applied, Offer
+    from database_service.batch import Applied
     from database_service.database import cursor
     from database_service.messages import NoticeRow
+    from database_service.offer import Offer
 
     insert, apply_offers = rows.insert_notices, apply._apply
     waiting: list[NoticeRow] = []

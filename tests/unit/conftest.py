@@ -1,0 +1,34 @@
+"""What several tests of the database service need."""
+
+import pytest
+
+from database_service import apply as apply_module
+from database_service import batch
+from protocol.contact_pb2 import Contact as ContactMessage
+from protocol.contact_pb2 import Operation
+from protocol.contact_write_pb2 import Command
+from tests.factories import id_of
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The time in milliseconds, to be set."""
+    now = [1_764_000_000_000]
+    monkeypatch.setattr(apply_module, "now_ms", lambda: now[0])
+    return now
+
+
+@pytest.fixture
+def defects(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Ids of commands that the code fails on when they are to take effect, to be filled."""
+    ids: set[str] = set()
+    real = batch.decide
+
+    def decide(contact: ContactMessage | None, command: Command):
+        meta = getattr(command, command.WhichOneof("body")).meta
+        if id_of(command) in ids and not meta.cancelled and meta.operation.kind != Operation.DISCARD:
+            raise ZeroDivisionError("a planted defect")
+        return real(contact, command)
+
+    monkeypatch.setattr(batch, "decide", decide)
+    return ids

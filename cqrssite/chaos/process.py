@@ -44,6 +44,11 @@ class Process:
     def running(self) -> bool:
         return self._process is not None and self._process.returncode is None
 
+    @property
+    def pid(self) -> int | None:
+        """Its process id; None before the first start."""
+        return self._process and self._process.pid
+
     async def start(self) -> None:
         """Starts it; it ends when we end, however that happens."""
         self._before_start()

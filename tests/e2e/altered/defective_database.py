@@ -1,0 +1,23 @@
+"""The database service fails on every name that contains "defect", until `mended` says something."""
+
+from tests.e2e.altered import manage, told
+
+
+def alter() -> None:
+    from database_service import batch
+    from database_service.batch import Outcome
+    from protocol.contact_pb2 import Contact
+    from protocol.contact_write_pb2 import Command
+
+    decide = batch.decide
+
+    def decide_or_fail(contact: Contact | None, command: Command) -> Outcome:
+        if "defect" in command.add.name + command.update.name and not told("mended"):
+            raise ZeroDivisionError("a planted defect")
+        return decide(contact, command)
+
+    batch.decide = decide_or_fail
+
+
+if __name__ == "__main__":
+    manage(alter)

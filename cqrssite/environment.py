@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -101,6 +109,14 @@ class Environment(BaseSettings):
         allow_inf_nan=False,
         description="days settled commands are kept, and idempotency keys with them",
     )
+    keep_notices_days: float = Field(
+        90,
+        gt=0,
+        le=36500,
+        allow_inf_nan=False,
+        validate_default=True,
+        description="days notices are kept, longer than commands, so that whatever is sent again is known",
+    )
 
     read_token: str = Field("", description="token the read services ask for and their clients send; empty: none")
     write_token: str = Field("", description="token the write service asks for and the writer sends; empty: none")
@@ -120,6 +136,14 @@ class Environment(BaseSettings):
         [], description="origins besides its own whose pages may use the gateway, for example https://app.example.org"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+
+    @field_validator("keep_notices_days")
+    @classmethod
+    def _outlives_the_journal(cls, days: float, info: ValidationInfo) -> float:
+        commands = info.data.get("keep_commands_days", 0)
+        if days <= commands:
+            raise ValueError(f"must be more than {PREFIX}KEEP_COMMANDS_DAYS, which is {commands:g}")
+        return days
 
     @model_validator(mode="after")
     def _find_what_is_not_said(self) -> Self:
@@ -146,11 +170,12 @@ def read_environment() -> Environment:
 
 
 def _environment_file() -> Path | None:
-    given = os.environ.get(f"{PREFIX}ENV_FILE")
-    if given == "":
+    usual: str = Environment.model_fields["env_file"].default
+    given = os.environ.get(f"{PREFIX}ENV_FILE", usual)
+    if not given:
         return None
-    file = BASE_DIR / (given or Environment.model_fields["env_file"].default)
-    if given and not file.is_file():
+    file = BASE_DIR / given
+    if given != usual and not file.is_file():
         sys.exit(f"{PREFIX}ENV_FILE is wrong: there is no file {file}")
     return file
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 from channels.consumer import get_handler_name
+from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from graphql import OperationType
 
@@ -253,6 +254,11 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
         with suppress(TimeoutError):
             async with asyncio.timeout(self._window.seconds):
                 await self.close(code, reason.encode()[:123].decode(errors="ignore"))
+
+    async def websocket_disconnect(self, message: Message) -> None:
+        """Ends the socket. (Channels hops to a thread here too, to close ORM connections that are not there.)"""
+        await self.disconnect(message["code"])
+        raise StopConsumer
 
     async def disconnect(self, code: int) -> None:
         self._closed = True

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from django.db import transaction
 from django.db.backends.utils import CursorWrapper
 
 from database_service import rows
-from database_service.database import cursor, select_in
+from database_service.database import ALIAS, cursor, select_in
 from database_service.errors import PositionTooOld, PositionUnknown
 from database_service.messages import NOTICE_COLUMNS, NoticeRow, notice_of
 from database_service.positions import BEGINNING, number_of, position_of
@@ -39,11 +40,7 @@ def outcomes(command_ids: Sequence[str]) -> NoticeBatch:
         known = {row.command_id for row in found}
         rest = [command_id for command_id in dict.fromkeys(command_ids) if command_id not in known]
         # Of what is not settled only what is parked has a notice; the index of notices by command knows settled ones.
-        numbers = [
-            number for (number,) in select_in(on, "SELECT notice FROM parked_command WHERE command_id IN ({})", rest)
-        ]
-        parked = f"SELECT {NOTICE_COLUMNS} FROM notice WHERE number IN ({{}})"
-        found += [NoticeRow._make(row) for row in select_in(on, parked, numbers)]
+        found += _of_parked(on, rest)
         return _batch(end, [notice_of(end.database, row) for row in found])
 
 
@@ -77,6 +74,44 @@ def since(number: int, limit: int) -> NoticeBatch:
             raise PositionTooOld
         end = _head(on)
         return _batch(end, [notice_of(end.database, row) for row in found])
+
+
+def prune(before: int, limit: int = MAX_BATCH) -> int:
+    """Deletes the oldest notices committed before a time (milliseconds), `limit` at most; returns how many.
+
+    From the beginning of the history on, so that there is no gap; never the newest, after which the next is numbered.
+    Nothing that may still come needs them. A command that was settled is sent again, or depended on by one that waits
+    on its way, only for as long as these wait, which is seconds, or an outage; what is kept for months covers it. What
+    waits for a person instead, the parked, needs no notice: it depends on nothing that was settled before it was
+    parked, and its own row says that it is parked.
+    """
+    with transaction.atomic(using=ALIAS), cursor() as on:
+        rows.identity(on, lock=True)
+        newest = rows.last_number(on)
+        on.execute("SELECT number, committed_at FROM notice ORDER BY number LIMIT %s", [limit])
+        last, count = 0, 0
+        for number, committed_at in on.fetchall():
+            if committed_at >= before or number == newest:
+                break
+            last, count = number, count + 1
+        if count:
+            on.execute("DELETE FROM notice WHERE number <= %s", [last])
+        return count
+
+
+def _of_parked(on: CursorWrapper, command_ids: Sequence[str]) -> list[NoticeRow]:
+    """The newest notices of those of the commands that are parked; made anew where they were pruned."""
+    columns = "command_id, notice, contact_id, cause, parked_at"
+    parked = select_in(on, f"SELECT {columns} FROM parked_command WHERE command_id IN ({{}})", command_ids)
+    standing = {row[1]: row for row in parked}
+    statement = f"SELECT {NOTICE_COLUMNS} FROM notice WHERE number IN ({{}})"
+    found = [NoticeRow._make(row) for row in select_in(on, statement, list(standing))]
+    for row in found:
+        del standing[row.number]
+    return found + [
+        NoticeRow(number, command_id, Notice.PARKED, contact_id, "", 0, None, f"Parked: {cause}", 0, "", "", parked_at)
+        for command_id, number, contact_id, cause, parked_at in standing.values()
+    ]
 
 
 def _check(on: CursorWrapper, database: str, number: int, position: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 
 import grpc
 from django.core.management import call_command
@@ -11,6 +12,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from database_service.database import ALIAS
 from database_service.read_service import ContactReader
+from database_service.retention import prune_notices
 from database_service.threads import DatabaseThreads
 from database_service.watch import NoticeWatch
 from database_service.write_service import ContactWriter
@@ -27,10 +29,18 @@ class DatabaseServer:
 
     serve: "read", "write" or "all", so that the halves can run as two processes on one database.
     memory: the contacts live and end with this process, in place of the configured database.
+    keep: how long notices are kept.
     """
 
     def __init__(
-        self, bind: str, serve: str = "all", *, memory: bool = False, read_token: str = "", write_token: str = ""
+        self,
+        bind: str,
+        serve: str = "all",
+        *,
+        memory: bool = False,
+        keep: timedelta = timedelta(days=90),
+        read_token: str = "",
+        write_token: str = "",
     ) -> None:
         self._bind = bind
         self._tokens: dict[str, str] = {}
@@ -39,6 +49,7 @@ class DatabaseServer:
         if serve in ("write", "all"):
             self._tokens["protocol.ContactWriter"] = write_token
         self._memory = memory
+        self._keep = keep
 
     async def run(self, say: Callable[[str], object]) -> None:
         """Serves until SIGTERM or SIGINT; says in one line what, once it does. Raises StartError."""
@@ -74,6 +85,7 @@ class DatabaseServer:
                     if "protocol.ContactWriter" in self._tokens:
                         tasks.append(group.create_task(writer.run(), name="apply commands"))
                         tasks.append(group.create_task(writer.retry(), name="retry parked commands"))
+                        tasks.append(group.create_task(prune_notices(threads, self._keep), name="prune notices"))
                     try:
                         yield port
                     finally:

@@ -1,11 +1,17 @@
 """What became of commands, read by command or by position."""
 
-import pytest
+import asyncio
+from datetime import timedelta
+from io import StringIO
 
-from database_service import notices
+import pytest
+from django.core.management import CommandError, call_command
+
+from database_service import notices, retention
 from database_service.apply import apply
 from database_service.errors import PositionInvalid, PositionTooOld, PositionUnknown
 from database_service.models import DatabaseIdentity, Notice, ParkedCommand
+from database_service.threads import DatabaseThreads
 from protocol import notice_pb2
 from protocol.lifecycle import MAX_MESSAGE
 from tests.factories import add, cancelled, contact_of, id_of, update
@@ -113,3 +119,84 @@ def test_a_batch_of_the_longest_notices_fits_in_a_message():
     batch = notices.after("0", 10)
     batch.notice.extend([batch.notice[0]] * (notices.MAX_BATCH - 1))
     assert 3_500_000 < batch.ByteSize() < MAX_MESSAGE
+
+
+DAY = 24 * 3600 * 1000
+
+
+def numbers() -> list[int]:
+    return list(Notice.objects.order_by("number").values_list("number", flat=True))
+
+
+def test_notices_are_pruned_by_age_from_the_beginning_on_and_never_the_newest(clock: list[int]):
+    for _ in range(4):
+        apply([add(), add()])
+        clock[0] += DAY
+    assert notices.prune(clock[0] - 2 * DAY) == 4
+    assert numbers() == [5, 6, 7, 8]
+    assert notices.prune(clock[0]) == 3
+    assert notices.prune(clock[0]) == 0
+    apply([add()])
+    assert numbers() == [8, 9], "and the next is numbered after it"
+
+
+def test_a_notice_behind_a_younger_one_is_kept_so_that_there_is_no_gap(clock: list[int]):
+    apply([add()])
+    clock[0] -= 10 * DAY
+    apply([add(), add()])
+    assert notices.prune(clock[0] + DAY) == 0
+    assert numbers() == [1, 2, 3]
+
+
+def test_one_pruning_is_bounded(clock: list[int]):
+    apply([add() for _ in range(25)])
+    assert [notices.prune(clock[0] + 1, limit=10) for _ in range(4)] == [10, 10, 4, 0]
+
+
+def test_positions_of_what_was_pruned_are_too_old_and_of_what_is_kept_go_on(clock: list[int]):
+    made = apply([add() for _ in range(5)]).notices
+    clock[0] += DAY
+    apply([add()])
+    notices.prune(clock[0])
+    for position in ("0", made[3].position):
+        with pytest.raises(PositionTooOld):
+            notices.after(position, 10)
+    assert numbers() == [6]
+    assert not notices.after(notices.head().position, 10).notice
+
+
+def test_a_parked_command_is_known_to_be_parked_when_its_notice_is_pruned(defects: set[str], clock: list[int]):
+    bad = add()
+    defects.add(id_of(bad))
+    apply([bad])
+    before = notices.outcomes([id_of(bad)]).notice
+    apply([add()])
+    notices.prune(clock[0] + 1)
+    assert numbers() == [2]
+    assert notices.outcomes([id_of(bad)]).notice == before
+    assert apply([bad]) == ([], [])
+
+
+async def test_the_database_service_prunes_by_itself(clock: list[int]):
+    threads = DatabaseThreads(memory=False)
+    await threads.write(apply, [add() for _ in range(1500)])
+    task = asyncio.create_task(retention.prune_notices(threads, timedelta(days=1), every=0.01))
+    left: list[int] = []
+
+    async def count() -> None:
+        while left != [1500]:
+            left[:] = await threads.read(numbers)
+
+    async with asyncio.timeout(10):
+        await count()
+    task.cancel()
+    await asyncio.to_thread(threads.close)
+
+
+def test_the_command_prunes_and_keeps_what_the_journals_may_need(clock: list[int]):
+    apply([add() for _ in range(3)])
+    out = StringIO()
+    call_command("prunenotices", stdout=out)
+    assert out.getvalue() == "pruned 2 notices\n"
+    with pytest.raises(CommandError, match="--days must be more than commands are kept, which is 30, not 30"):
+        call_command("prunenotices", days=30)

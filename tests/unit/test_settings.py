@@ -39,6 +39,16 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             "loud",
             "CONTACTS_LOG_LEVEL is wrong: it should be 'DEBUG', 'INFO'",
         ),
+        (
+            "CONTACTS_KEEP_COMMANDS_DAYS",
+            "90",
+            "CONTACTS_KEEP_NOTICES_DAYS is wrong: must be more than CONTACTS_KEEP_COMMANDS_DAYS, which is 90 (it is 90",
+        ),
+        (
+            "CONTACTS_KEEP_NOTICES_DAYS",
+            "7",
+            "CONTACTS_KEEP_NOTICES_DAYS is wrong: must be more than CONTACTS_KEEP_COMMANDS_DAYS, which is 30",
+        ),
         ("CONTACTS_DELY", "3", "CONTACTS_DELY is no setting; did you mean CONTACTS_DELAY?"),
         ("CONTACTS_XYZZY", "3", "CONTACTS_XYZZY is no setting"),
     ],

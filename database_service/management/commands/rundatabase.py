@@ -1,6 +1,7 @@
 """`manage.py rundatabase`: the database service."""
 
 from argparse import ArgumentParser
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -23,7 +24,8 @@ class Command(BaseCommand):
             raise CommandError("--memory keeps contacts in one process: it goes with --serve all alone")
         contacts = settings.CONTACTS
         tokens = {"read_token": contacts.read_token, "write_token": contacts.write_token}
-        server = DatabaseServer(bind, serve, memory=memory, **tokens)
+        keep = timedelta(days=contacts.keep_notices_days)
+        server = DatabaseServer(bind, serve, memory=memory, keep=keep, **tokens)
         try:
             run(server.run(self.stdout.write))
         except StartError as error:

@@ -47,10 +47,11 @@ class Stack:
     """
 
     def __init__(self, *, delay: float = 0.5, migrated: bool = True, **settings: object) -> None:
+        template = _migrated_databases() if migrated else None
         self.folder = Path(tempfile.mkdtemp(prefix="contacts-"))
         self.var = self.folder / "var"
-        if migrated:
-            shutil.copytree(_migrated_databases(), self.var)
+        if template:
+            shutil.copytree(template, self.var)
         else:
             self.var.mkdir()
         self.address = {role: f"{HOST}:{free_port()}" for role in ("broker", "database", "reader", "gateway")}

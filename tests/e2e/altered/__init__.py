@@ -21,6 +21,11 @@ def manage(alter: Callable[[], None]) -> None:
     execute_from_command_line(["manage.py", *sys.argv[1:]])
 
 
+def program(name: str, *arguments: str) -> list[str]:
+    """The command line of a management command, run by the program of this name."""
+    return [sys.executable, "-m", f"{__name__}.{name}", *arguments]
+
+
 def told(name: str) -> str:
     """What a test wrote to the file of this name; nothing as long as there is none."""
     file = Path(os.environ["CONTACTS_VAR"]) / name

@@ -47,7 +47,7 @@ class Process:
     @property
     def pid(self) -> int | None:
         """Its process id; None before the first start."""
-        return self._process and self._process.pid
+        return None if self._process is None else self._process.pid
 
     async def start(self) -> None:
         """Starts it; it ends when we end, however that happens."""

@@ -53,8 +53,10 @@ class Link:
             self._reset()
         elif fault == "stall":
             self._flowing.clear()
-        else:
+        elif fault == "slow":
             self._lateness = dice.uniform(0.02, 0.2)
+        else:
+            raise ValueError(f"{self.name} cannot {fault}")
 
     def heal(self) -> None:
         """All faults end; what waited passes."""

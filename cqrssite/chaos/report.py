@@ -9,7 +9,7 @@ import orjson
 
 from cqrssite.chaos.checker import Violation
 from cqrssite.chaos.history import STATE_OF_KIND, History
-from cqrssite.chaos.schedule import LINK_FAULTS, PROCESS_FAULTS
+from cqrssite.chaos.schedule import MQTT_FAULTS, PROCESS_FAULTS
 
 # Violations of one rule that are shown with their history; the rest is counted.
 _SHOWN = 3
@@ -79,7 +79,7 @@ class Report:
         return orjson.dumps(whole, option=orjson.OPT_INDENT_2).decode()
 
     def as_text(self) -> str:
-        kinds = [kind for kind in (*PROCESS_FAULTS, *LINK_FAULTS) if any(kind in c for c in self.faults.values())]
+        kinds = [kind for kind in (*PROCESS_FAULTS, *MQTT_FAULTS) if any(kind in c for c in self.faults.values())]
         width = max(map(len, self.faults), default=0)
         lines = [
             f"Chaos, seed {self.seed}: processes struck {self.kills} times in {self.seconds:.0f} s"

@@ -8,11 +8,12 @@ from typing import Literal, NamedTuple
 # Of a process: kill -9; SIGTERM, which drains; SIGSTOP and, after a while, SIGCONT.
 ProcessFault = Literal["kill", "stop", "freeze"]
 # Of a connection: cut: all that are open are reset, and new ones refused for a while. stall: bytes wait. slow: they are
-# late. garble: MQTT messages are doubled, dropped and held back (`mqtt.Garbler`); elsewhere the same as slow.
+# late. garble: MQTT messages are doubled, dropped and held back (`mqtt.Garbler`).
 LinkFault = Literal["cut", "stall", "slow", "garble"]
 
 PROCESS_FAULTS: dict[ProcessFault, float] = {"kill": 0.6, "stop": 0.15, "freeze": 0.25}
-LINK_FAULTS: dict[LinkFault, float] = {"cut": 0.3, "stall": 0.2, "slow": 0.2, "garble": 0.3}
+LINK_FAULTS: dict[LinkFault, float] = {"cut": 0.4, "stall": 0.3, "slow": 0.3}
+MQTT_FAULTS: dict[LinkFault, float] = {"cut": 0.2, "stall": 0.1, "slow": 0.1, "garble": 0.6}
 
 
 class Fault(NamedTuple):
@@ -35,10 +36,13 @@ class Round:
         return ", ".join(f"{what} {target} for {lasts:.2f} s" for what, target, lasts in (*self.processes, *self.links))
 
 
-def rounds(seed: int, kills: int, processes: Sequence[str], links: Sequence[str]) -> Iterator[Round]:
+def rounds(
+    seed: int, kills: int, processes: Sequence[str], links: Sequence[str], mqtt_links: Sequence[str]
+) -> Iterator[Round]:
     """Rounds that strike processes `kills` times in all: three of ten strike two at once, four of ten a connection too.
 
-    Processes take turns in random order, so that each is struck equally often.
+    Processes take turns in random order, so that each is struck equally often. Of the connections every other one is to
+    the broker.
     """
     dice = random.Random(seed)
     bag: list[str] = []
@@ -55,8 +59,14 @@ def rounds(seed: int, kills: int, processes: Sequence[str], links: Sequence[str]
         yield Round(
             pause=dice.uniform(0.0, 0.4),
             processes=tuple(_fault(dice, PROCESS_FAULTS, name, 0.0, 1.2) for name in struck),
-            links=(_fault(dice, LINK_FAULTS, dice.choice(links), 0.2, 1.5),) if links and dice.random() < 0.4 else (),
+            links=(_link_fault(dice, links, mqtt_links),) if dice.random() < 0.4 else (),
         )
+
+
+def _link_fault(dice: random.Random, links: Sequence[str], mqtt_links: Sequence[str]) -> Fault:
+    if dice.random() < 0.5:
+        return _fault(dice, MQTT_FAULTS, dice.choice(mqtt_links), 0.2, 1.5)
+    return _fault(dice, LINK_FAULTS, dice.choice(links), 0.2, 1.5)
 
 
 def _fault(

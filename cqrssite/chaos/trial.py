@@ -17,6 +17,7 @@ from cqrssite.chaos.history import Event, History, Notice, Watcher
 from cqrssite.chaos.inquiry import Inquiry
 from cqrssite.chaos.load import Load
 from cqrssite.chaos.overdue import Overdue
+from cqrssite.chaos.proxy import MqttLink
 from cqrssite.chaos.report import Healing, Report
 from cqrssite.chaos.system import System
 from cqrssite.chaos.watch import Watching
@@ -123,9 +124,9 @@ class Trial:
         plan = self.plan
         rounds = plan.rounds
         if rounds is None:
-            rounds = list(
-                schedule.rounds(plan.seed, plan.kills, list(self._system.processes), list(self._system.links))
-            )
+            mqtt_links = [name for name, link in self._system.links.items() if isinstance(link, MqttLink)]
+            links = [name for name in self._system.links if name not in mqtt_links]
+            rounds = list(schedule.rounds(plan.seed, plan.kills, list(self._system.processes), links, mqtt_links))
         dice = random.Random(plan.seed + 2)
         struck, in_all = 0, sum(len(one.processes) for one in rounds)
         for one in rounds:

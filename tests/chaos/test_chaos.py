@@ -1,11 +1,16 @@
 """The proof in small: the real processes, struck under load. `manage.py chaos` runs as many as one likes."""
 
 import asyncio
+import contextlib
+import signal
+import sys
+from pathlib import Path
 
 import pytest
 
 from cqrssite.chaos.report import excerpts
 from cqrssite.chaos.trial import Plan, Trial
+from cqrssite.settings import BASE_DIR
 
 
 @pytest.mark.e2e
@@ -18,3 +23,40 @@ def test_every_promise_is_kept_through_kills_stops_and_freezes() -> None:
     assert report.kills == 15
     assert report.commands["accepted"] > 300
     assert all(healing.seconds <= 10 for healing in report.healings)
+
+
+@pytest.mark.e2e
+async def test_an_interrupted_trial_ends_everything_it_started(tmp_path: Path) -> None:
+    trial = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "manage.py",
+        "chaos",
+        *("--kills", "20", "--keep", str(tmp_path)),
+        cwd=BASE_DIR,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(60):
+            assert trial.stderr is not None
+            while b"everything is up" not in (line := await trial.stderr.readline()):
+                assert line, "the trial ended"
+            assert len(pids_in(tmp_path)) == 6
+            trial.send_signal(signal.SIGINT)
+            _, errors = await trial.communicate()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            trial.kill()
+    assert trial.returncode == 1
+    assert b"interrupted" in errors
+    assert b"Traceback" not in errors
+    assert pids_in(tmp_path) == []
+
+
+def pids_in(folder: Path) -> list[int]:
+    """The processes that keep their data below `folder`."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"CONTACTS_VAR={folder}/".encode() in (entry / "environ").read_bytes():
+                found.append(int(entry.name))
+    return found

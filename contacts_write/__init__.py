@@ -16,23 +16,35 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from contacts_write.api import (
         aadd_contact,
+        aamend_command,
         acancel_command,
         add_contact,
         adelete_contact,
+        adiscard_command,
+        amend_command,
+        aretry_command,
         aupdate_contact,
         cancel_command,
         delete_contact,
+        discard_command,
+        retry_command,
         update_contact,
     )
 
 __all__ = [
     "aadd_contact",
+    "aamend_command",
     "acancel_command",
     "add_contact",
     "adelete_contact",
+    "adiscard_command",
+    "amend_command",
+    "aretry_command",
     "aupdate_contact",
     "cancel_command",
     "delete_contact",
+    "discard_command",
+    "retry_command",
     "update_contact",
 ]
 

@@ -28,10 +28,11 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import DatabaseError
 
-from contacts_write import commands, rows
+from contacts_write import commands, operations, rows
 from contacts_write.acceptance import Acceptance
 from contacts_write.entry import Accepted, Entry
 from contacts_write.errors import JournalUnavailable
+from contacts_write.models import Command as Row
 from contacts_write.settlement import now, settlement_of
 from protocol.contact_write_pb2 import Command
 from protocol.lifecycle import describe
@@ -84,10 +85,37 @@ def cancel_command(command_id: str, *, actor: str = "") -> Accepted:
         return entry.accepted()
 
 
+def retry_command(parked: Command, notice: int, *, actor: str = "") -> Accepted:
+    """Asks that a parked command be tried again at once, as it is parked, and its attempts be counted anew.
+
+    parked: the command as the database service keeps it. notice: the number of the newest notice of its parking: if it
+    is not the newest any more when this arrives, because another decided first, nothing happens.
+    What came of it a notice tells. Raises InvalidCommand, NotOperable (it has ended, or what another operator decided
+    about it is on its way), JournalUnavailable.
+    """
+    return _operate(Row.Operation.RETRY, parked, notice, actor)
+
+
+def amend_command(
+    parked: Command, notice: int, *, name: str = "", expected_version: int | None = None, actor: str = ""
+) -> Accepted:
+    """Asks that a parked command be tried again with other arguments; otherwise as `retry_command`."""
+    amended = commands.amended(parked, name=name, expected_version=expected_version)
+    return _operate(Row.Operation.AMEND, amended, notice, actor)
+
+
+def discard_command(parked: Command, notice: int, *, actor: str = "") -> Accepted:
+    """Asks that a parked command end without effect; otherwise as `retry_command`."""
+    return _operate(Row.Operation.DISCARD, parked, notice, actor)
+
+
 aadd_contact = sync_to_async(add_contact)
 aupdate_contact = sync_to_async(update_contact)
 adelete_contact = sync_to_async(delete_contact)
 acancel_command = sync_to_async(cancel_command)
+aretry_command = sync_to_async(retry_command)
+aamend_command = sync_to_async(amend_command)
+adiscard_command = sync_to_async(discard_command)
 
 
 @contextlib.contextmanager
@@ -111,6 +139,14 @@ def _accept(command: Command) -> Accepted:
         for entry in acceptance.write():
             _take_effect(entry)
         return accepted
+
+
+def _operate(kind: str, parked: Command, notice: int, actor: str) -> Accepted:
+    with _errors(), rows.writing():
+        actor = commands.checked_actor(actor)
+        entry = operations.operate(kind, parked, notice, actor=actor, delay=settings.CONTACTS.delay)
+        _take_effect(entry)
+        return entry.accepted()
 
 
 def _take_effect(entry: Entry) -> None:

@@ -40,6 +40,22 @@ def delete(
     return Command(delete=ContactReference(id=_id(contact_id, "id"), meta=meta))
 
 
+def amended(command: Command, *, name: str = "", expected_version: int | None = None) -> Command:
+    """The command with another name (a delete has none) and version (an add has none). Raises InvalidCommand."""
+    copy = Command.FromString(command.SerializeToString())
+    body = body_of(copy)
+    if isinstance(body, Contact):
+        body.name = _name(name)
+    elif name:
+        raise InvalidCommand("a delete has no name")
+    body.meta.ClearField("expected_version")
+    if expected_version is not None:
+        if copy.HasField("add"):
+            raise InvalidCommand("an add expects no version")
+        body.meta.expected_version = _version(expected_version)
+    return copy
+
+
 def kind_of(command: Command) -> str:
     """ADD, UPDATE or DELETE; InvalidCommand for an empty command."""
     kind: str | None = command.WhichOneof("body")
@@ -78,17 +94,26 @@ def _id(value: str, what: str) -> str:
 
 
 def _meta(command_id: str | None, expected_version: int | None, actor: str) -> CommandMeta:
-    if expected_version is not None and not 1 <= expected_version <= MAX_VERSION:
-        raise InvalidCommand(f"expected version must be 1 to {MAX_VERSION}, not {expected_version}")
+    return CommandMeta(
+        command_id=new_command_id() if command_id is None else _id(command_id, "command id"),
+        expected_version=None if expected_version is None else _version(expected_version),
+        actor=checked_actor(actor),
+    )
+
+
+def checked_actor(actor: str) -> str:
+    """The actor as given; raises InvalidCommand for one that is none."""
     if len(actor) > MAX_ACTOR:
         raise InvalidCommand(f"actor must be at most {MAX_ACTOR} characters, not {len(actor)}")
     if not actor.isprintable():
         raise InvalidCommand("actor must not contain control characters")
-    return CommandMeta(
-        command_id=new_command_id() if command_id is None else _id(command_id, "command id"),
-        expected_version=expected_version,
-        actor=actor,
-    )
+    return actor
+
+
+def _version(version: int) -> int:
+    if not 1 <= version <= MAX_VERSION:
+        raise InvalidCommand(f"expected version must be 1 to {MAX_VERSION}, not {version}")
+    return version
 
 
 def _refuse(error: str | None) -> None:

@@ -8,7 +8,7 @@ import grpc
 
 from contacts_write.commands import body_of, meta_of
 from contacts_write.holding import Held
-from protocol.contact_pb2 import ERROR, RequestResponse
+from protocol.contact_pb2 import ERROR, Operation, RequestResponse
 from protocol.contact_write_pb2 import Command, CommandBatch
 from protocol.contact_write_pb2_grpc import ContactWriterStub
 
@@ -91,9 +91,9 @@ class ContractApply:
         meta = meta_of(command)
         if meta.command_id in self._done:
             return
-        if meta.cancelled:
+        if meta.cancelled or meta.operation.kind == Operation.DISCARD:
             self._remember(meta.command_id)
-            log.info("not applied, since it is cancelled: command=%s", meta.command_id)
+            log.info("not applied, since it is withdrawn: command=%s", meta.command_id)
             return
         kind = command.WhichOneof("body")
         call = {"add": stub.AddContact, "update": stub.UpdateContact, "delete": stub.DeleteContact}[str(kind)]

@@ -4,8 +4,14 @@ from datetime import datetime
 from typing import NamedTuple
 
 from contacts_write.models import Command as Row
-from protocol.contact_pb2 import CommandMeta, Contact, ContactReference
+from protocol.contact_pb2 import CommandMeta, Contact, ContactReference, Operation
 from protocol.contact_write_pb2 import Command
+
+_OPERATIONS: dict[str, Operation.Kind] = {
+    Row.Operation.RETRY: Operation.RETRY,
+    Row.Operation.AMEND: Operation.AMEND,
+    Row.Operation.DISCARD: Operation.DISCARD,
+}
 
 
 class Accepted(NamedTuple):
@@ -34,11 +40,23 @@ class Entry(NamedTuple):
     state: str
     cancel_requested_at: datetime | None
     sent_at: datetime | None
+    operation: str = ""
+    operation_notice: int | None = None
+    operation_by: str = ""
+    operation_open: bool = False
+    amended: bool = False
+    amended_name: str = ""
+    amended_version: int | None = None
 
     @property
     def cancelled(self) -> bool:
         """Whether a cancel was asked for."""
         return self.cancel_requested_at is not None
+
+    @property
+    def decision(self) -> tuple[str, bool, int | None]:
+        """What was decided about the command since it was accepted: equal where that is equal."""
+        return self.command_id, self.cancelled, self.operation_notice
 
     def accepted(self) -> Accepted:
         return Accepted(self.command_id, self.contact_id, self.accepted_at, self.takes_effect_at)
@@ -56,14 +74,20 @@ class Entry(NamedTuple):
             command_id=self.command_id,
             depends_on="" if contract_only else self.depends_on,
             waited_ms=int(waited.total_seconds() * 1000),
-            expected_version=self.expected_version,
+            expected_version=self.amended_version if self.amended else self.expected_version,
             actor=self.actor,
             cancelled=self.cancelled and not contract_only,
         )
+        # Also when it is done: a database that was restored has not done it.
+        if self.operation:
+            meta.operation.kind = _OPERATIONS[self.operation]
+            meta.operation.notice = self.operation_notice or 0
+            meta.operation.actor = self.operation_by
+        name = self.amended_name if self.amended else self.name
         match self.kind:
             case Row.Kind.ADD:
-                return Command(add=Contact(id=self.contact_id, name=self.name, meta=meta))
+                return Command(add=Contact(id=self.contact_id, name=name, meta=meta))
             case Row.Kind.UPDATE:
-                return Command(update=Contact(id=self.contact_id, name=self.name, meta=meta))
+                return Command(update=Contact(id=self.contact_id, name=name, meta=meta))
             case _:
                 return Command(delete=ContactReference(id=self.contact_id, meta=meta))

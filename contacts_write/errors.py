@@ -32,5 +32,9 @@ class NotCancellable(CommandError):
     """The command is settled already."""
 
 
+class NotOperable(CommandError):
+    """The command is settled already, or another operator's decision about it is on its way."""
+
+
 class BrokerAway(CommandError):
     """The broker is not connected, or did not acknowledge in time: the message may or may not have arrived."""

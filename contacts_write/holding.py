@@ -27,7 +27,8 @@ class Held(NamedTuple):
     command_id: str
     # A CommandBatch of this one command: joined, payloads are the batch. As messages, 100,000 would take 2 KB each.
     payload: bytes
-    cancelled: bool
+    # What was decided since it was accepted; of two with the same id the one with more counts.
+    decision: tuple[bool, int]
     foreign: bool
     left_since: float | None = None
 
@@ -36,7 +37,8 @@ class Holding:
     """The commands a writer holds, each until it is due, and once.
 
     A command is due when the delay has passed since it was accepted, but not before the one it depends on, if that is
-    held. A cancelled one is due at once, and takes the place of the same command uncancelled.
+    held. A cancelled one, or one that an operator decided about, is due at once, and takes the place of the same
+    command without that.
 
     delay: seconds. limit: commands held; where there is no room, ours give way, since they are sent again; those of
     foreign clients are not, so they are refused only when all that is held is foreign.
@@ -75,15 +77,16 @@ class Holding:
         if foreign:
             meta.command_id = new_command_id()
         known = self._ours.get(meta.command_id)
-        if known is not None and (known.cancelled or not meta.cancelled):
+        decision = (meta.cancelled, meta.operation.notice)
+        if known is not None and decision <= known.decision:
             return None
         self._number += 1
         held = Held(
-            due=now if meta.cancelled else self._due(now, meta.waited_ms, meta.depends_on),
+            due=now if any(decision) else self._due(now, meta.waited_ms, meta.depends_on),
             number=self._number,
             command_id=meta.command_id,
             payload=CommandBatch(command=[command]).SerializeToString(),
-            cancelled=meta.cancelled,
+            decision=decision,
             foreign=foreign,
         )
         out = None

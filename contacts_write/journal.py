@@ -204,6 +204,10 @@ class Journal:
         """The first unsettled rows, of all gateways, whose cancel was asked for."""
         return await self._read(lambda: rows.cancels(limit))
 
+    async def operations(self, limit: int) -> list[Entry]:
+        """The unsettled rows, of all gateways, with an operator's decision on its way; the newest, in order."""
+        return await self._read(lambda: rows.operations(limit))
+
     async def catch_up(self) -> None:
         """Sees the rows that others have committed so far."""
         await self._committer.catch_up()

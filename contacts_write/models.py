@@ -30,6 +30,11 @@ class Command(models.Model):
         CONFLICT = "CONFLICT", "conflict"
         INVALID = "INVALID", "invalid"
 
+    class Operation(models.TextChoices):
+        RETRY = "RETRY", "retry"
+        AMEND = "AMEND", "amend"
+        DISCARD = "DISCARD", "discard"
+
     number = models.BigAutoField("number", primary_key=True, help_text="in order of acceptance")
     command_id = models.CharField("command id", max_length=100, unique=True)
     kind = models.CharField(max_length=6, choices=Kind.choices)
@@ -59,6 +64,28 @@ class Command(models.Model):
         blank=True,
         help_text="when the broker acknowledged it; recorded only where it must not be sent twice",
     )
+    # Defaults of the database, since what is accepted names only the columns that it fills.
+    operation = models.CharField(
+        max_length=7,
+        blank=True,
+        choices=Operation.choices,
+        default="",
+        db_default="",
+        help_text="what an operator decided last about it while it was parked",
+    )
+    operation_by = models.CharField(max_length=150, blank=True, default="", db_default="")
+    operation_at = models.DateTimeField(null=True, blank=True)
+    operation_notice = models.BigIntegerField(
+        null=True, blank=True, help_text="number of the notice of the parking that the operation answers"
+    )
+    operation_open = models.BooleanField(
+        default=False, db_default=False, help_text="whether the operation is on its way: no newer notice was heard"
+    )
+    amended = models.BooleanField(
+        default=False, db_default=False, help_text="whether it is sent with what an operator made of it"
+    )
+    amended_name = models.CharField(max_length=200, blank=True, default="", db_default="")
+    amended_version = models.BigIntegerField(null=True, blank=True, help_text="the expected version as amended")
 
     class Meta:
         ordering = ["-number"]
@@ -71,6 +98,11 @@ class Command(models.Model):
                 fields=["number"],
                 condition=_UNSETTLED & Q(cancel_requested_at__isnull=False),
                 name="command_unsettled_cancel",
+            ),
+            models.Index(
+                fields=["operation_at"],
+                condition=_UNSETTLED & Q(operation_open=True),
+                name="command_unsettled_operation",
             ),
             models.Index(fields=["settled_at"], condition=~_UNSETTLED, name="command_settled"),
         ]

@@ -57,7 +57,7 @@ class CommandPublisher:
         self._in_flight: set[int] = set()
         self._hello_at: float | None = None
         self._again_until = 0
-        self._cancelled: set[str] = set()
+        self._decisions: set[tuple[str, bool, int | None]] = set()
         journal.cancellable = not single
         journal.listen(self._on_accepted, self._on_cancel)
 
@@ -103,14 +103,14 @@ class CommandPublisher:
     def on_connect(self) -> None:
         """To be called when the broker is connected: it may have forgotten whatever it acknowledged before."""
         self._hello_at = None
-        self._cancelled.clear()
+        self._decisions.clear()
         self._go_back(self._cursor if self.once else 0)
 
     def on_message(self, topic: str, _payload: bytes) -> None:
         """To be called with what comes on topics.HELLO: a writer may have missed what was sent before."""
         if topic != topics.HELLO or self.once:
             return
-        self._cancelled.clear()
+        self._decisions.clear()
         if self._hello_at is None:
             loop = asyncio.get_running_loop()
             self._hello_at = loop.time() + HELLO_PAUSE
@@ -122,9 +122,10 @@ class CommandPublisher:
         to_be_sent = self._cursor < entry.number <= self._head
         return not to_be_sent and entry.number not in self._in_flight
 
-    def cancel_sent(self, command_id: str) -> bool:
-        """Whether the broker has acknowledged the cancel on this connection, and no writer has come since."""
-        return command_id in self._cancelled
+    def decision_sent(self, entry: Entry) -> bool:
+        """Whether the broker has acknowledged on this connection that the row is cancelled, or what an operator decided
+        about it, and no writer has come since."""
+        return entry.decision in self._decisions
 
     async def send(self, entries: Sequence[Entry]) -> None:
         """Sends rows, of whatever gateway, beside the cursor; returns once the broker has acknowledged them all.
@@ -225,8 +226,8 @@ class CommandPublisher:
             self._behind = self._head != head
 
     def _send_later(self, entries: Sequence[Entry]) -> None:
-        """Goes back to the first of our rows that was not acknowledged. Cancelled ones the sweep keeps an eye on."""
-        numbers = [entry.number for entry in entries if self.once or not entry.cancelled]
+        """Goes back to the first of our rows that was not acknowledged. The sweep sees to what was decided since."""
+        numbers = [entry.number for entry in entries if self.once or not (entry.cancelled or entry.operation_open)]
         if numbers:
             self._head = max(self._head, *numbers)
             self._go_back(min(numbers) - 1)
@@ -257,8 +258,9 @@ class CommandPublisher:
             self._journal.hand_over([entry.command_id for entry in entries])
         elif single:
             await self._mark_sent([entry.command_id for entry in entries])
-        else:
-            self._cancelled.update(entry.command_id for entry in entries if entry.cancelled)
+        self._decisions.update(
+            entry.decision for entry in entries if entry.operation_open or (entry.cancelled and not self.once)
+        )
 
     def _pack(self, entries: Sequence[Entry]) -> Iterator[tuple[str, bytes]]:
         moment = now()

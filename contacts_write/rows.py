@@ -92,6 +92,12 @@ def cancels(limit: int) -> list[Entry]:
     return entries(rows.order_by("number")[:limit])
 
 
+def operations(limit: int) -> list[Entry]:
+    """The unsettled rows with an operation on its way, the newest `limit` of them, in order."""
+    rows = Row.objects.using(database()).filter(settled_at=None, operation_open=True)
+    return sorted(entries(rows.order_by("-operation_at")[:limit]))
+
+
 def claim(owner: str, previous: str, numbers: Sequence[int] | None, limit: int) -> list[Entry]:
     """Makes unsent rows of the owner `previous` those of `owner`, and returns them. numbers: only these; None: any.
 
@@ -111,14 +117,19 @@ def settle(cursor: CursorWrapper, settlements: Mapping[str, Settlement]) -> None
     adapt = connections[database()].ops.adapt_datetimefield_value
     ends: list[tuple[Any, ...]] = []
     others: list[tuple[Any, ...]] = []
-    for command_id, (state, message, reason, version, settled_at) in settlements.items():
-        values = (state, message, reason, version, adapt(settled_at), command_id)
-        (others if state in (State.PARKED, State.HANDED_OVER) else ends).append(values)
-    update = f"UPDATE {TABLE} SET state=%s, message=%s, reason=%s, version=%s, settled_at=%s WHERE command_id=%s AND "
+    for command_id, (state, message, reason, version, settled_at, notice) in settlements.items():
+        values = (state, message, reason, version, adapt(settled_at))
+        if state in (State.PARKED, State.HANDED_OVER):
+            others.append((*values, notice, command_id))
+        else:
+            ends.append((*values, command_id))
+    update = f"UPDATE {TABLE} SET state=%s, message=%s, reason=%s, version=%s, settled_at=%s"
     if others:
-        cursor.executemany(update + "settled_at IS NULL", others)
+        # A newer notice than the one that an operation answers is what came of it.
+        answered = ", operation_open = (operation_open AND operation_notice >= %s)"
+        cursor.executemany(update + answered + " WHERE command_id=%s AND settled_at IS NULL", others)
     if ends:
-        cursor.executemany(update + _CAN_END, ends)
+        cursor.executemany(f"{update} WHERE command_id=%s AND {_CAN_END}", ends)
 
 
 def mark_sent(command_ids: Iterable[str]) -> None:

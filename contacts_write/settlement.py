@@ -33,6 +33,8 @@ class Settlement(NamedTuple):
     reason: str = ""
     version: int | None = None
     settled_at: datetime | None = None
+    # The number of the notice that said so.
+    notice: int = 0
 
     def follows(self, state: str) -> bool:
         """Whether a command in `state` can come to this: an end is never taken back.
@@ -46,7 +48,7 @@ class Settlement(NamedTuple):
     def settle(self, row: Command) -> Command:
         """Shows it on `row` (which is not saved), if it can come to this."""
         if self.follows(row.state):
-            row.state, row.message, row.reason, row.version, row.settled_at = self
+            row.state, row.message, row.reason, row.version, row.settled_at, _ = self
         return row
 
 
@@ -62,6 +64,7 @@ def settlement_of(notice: Notice) -> Settlement | None:
         _REASONS.get(notice.reason, ""),
         notice.contact.version if notice.HasField("contact") else None,
         None if state == State.PARKED else committed,
+        notice.number,
     )
 
 

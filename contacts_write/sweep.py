@@ -100,15 +100,20 @@ class Sweep:
         return session
 
     async def pick_up(self) -> None:
-        """Sends what others left in the journal: commands without an owner, and cancels. Raises JournalUnavailable."""
+        """Sends what others left in the journal: commands without an owner, cancels, what operators decided.
+
+        Raises JournalUnavailable.
+        """
         if not self._publisher.connected:
             return await self._journal.catch_up()  # leaves them to a gateway that is
         entries = await self._journal.claim("")
+        decided = await self._journal.operations(ASK_AT_ONCE)
         if not self._publisher.once:
-            cancels = await self._journal.cancels(ASK_AT_ONCE)
-            entries += [entry for entry in cancels if not self._publisher.cancel_sent(entry.command_id)]
+            decided += await self._journal.cancels(ASK_AT_ONCE)
+        entries += [entry for entry in decided if not self._publisher.decision_sent(entry)]
         if entries:
-            await self._send(entries)
+            # What was adopted for an operation comes twice.
+            await self._send(list({entry.command_id: entry for entry in entries}.values()))
         return None
 
     async def repair(self) -> None:
@@ -174,11 +179,12 @@ class Sweep:
         self._publisher.handing_over = False
         self._journal.settle(list(outcomes.values()))
         for entry in overdue:
-            self._remember(entry, entry.state == State.PARKED or entry.command_id in outcomes)
+            waits = entry.state == State.PARKED or entry.command_id in outcomes
+            self._remember(entry, waits and not entry.operation_open)
         unknown = [
             entry
             for entry in overdue
-            if entry.command_id not in outcomes and not self._journal.is_settled(entry.command_id)
+            if _is_unanswered(entry, outcomes.get(entry.command_id)) and not self._journal.is_settled(entry.command_id)
         ]
         if self._publisher.single:
             return await self._take_over_or_give_up(unknown)
@@ -221,3 +227,10 @@ class Sweep:
         except BrokerAway:
             return False  # the publisher goes on when it is back
         return True
+
+
+def _is_unanswered(entry: Entry, newest: Notice | None) -> bool:
+    """Whether the database knows nothing of the command, or not of what an operator decided about it."""
+    if newest is None:
+        return True
+    return entry.operation_open and newest.kind == Notice.PARKED and newest.number <= (entry.operation_notice or 0)

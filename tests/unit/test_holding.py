@@ -1,7 +1,7 @@
 import pytest
 
 from contacts_write.holding import AGAIN, BATCH, BATCH_BYTES, PATIENCE, Holding
-from protocol.contact_pb2 import Contact
+from protocol.contact_pb2 import Contact, Operation
 from protocol.contact_write_pb2 import Command, CommandBatch
 from tests import factories
 
@@ -108,7 +108,21 @@ def test_a_command_sent_again_does_not_undo_its_cancel(holding: Holding) -> None
     holding.hold(factories.cancelled(command))
     holding.hold(command)
     (held,) = holding.take()
-    assert held.cancelled
+    assert held.decision == (True, 0)
+
+
+def test_what_an_operator_decided_is_due_at_once_and_takes_the_place_of_what_was_decided_before(
+    holding: Holding, clock: Clock
+) -> None:
+    command = factories.add()
+    holding.hold(command)
+    second = factories.operated(command, Operation.DISCARD, 9)
+    for sent in (factories.operated(command, Operation.RETRY, 5), second, factories.operated(command, 1, 5), command):
+        assert holding.hold(sent) is None
+    (held,) = holding.take()
+    assert CommandBatch.FromString(held.payload).command == [second]
+    clock.now += 10
+    assert holding.take() == []
 
 
 def test_a_foreign_command_gets_an_id_and_waits_from_its_receipt(holding: Holding, clock: Clock) -> None:

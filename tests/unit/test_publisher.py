@@ -315,7 +315,8 @@ class TestCancelling:
             await journal.accept([command])
             await eventually(lambda: len(link.messages) == 1)
             await journal.cancel(id_of(command))
-            await eventually(lambda: publisher.cancel_sent(id_of(command)))
+            (entry,) = await journal.cancels(10)
+            await eventually(lambda: publisher.decision_sent(entry))
         topic, payload = link.messages[1]
         assert topic == topics.CANCEL
         (cancelled,) = CommandBatch.FromString(payload).command
@@ -342,9 +343,10 @@ class TestCancelling:
             (command,) = updates("c1", 1)
             await journal.accept([command])
             await journal.cancel(id_of(command))
-            await eventually(lambda: publisher.cancel_sent(id_of(command)))
+            (entry,) = await journal.cancels(10)
+            await eventually(lambda: publisher.decision_sent(entry))
             publisher.on_message(topics.HELLO, b"")
-            assert not publisher.cancel_sent(id_of(command))
+            assert not publisher.decision_sent(entry)
 
 
 class TestForeignParts:

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from asgiref.sync import sync_to_async
 
-from contacts_write import api
+from contacts_write import api, aretry_command
 from contacts_write import sweep as sweep_module
 from contacts_write.journal import Journal
 from contacts_write.models import Command as Row
@@ -14,7 +14,9 @@ from contacts_write.publisher import CommandPublisher
 from contacts_write.settlement import now
 from contacts_write.sweep import Sweep
 from protocol import topics
+from protocol.contact_pb2 import Contact, Operation
 from protocol.notice_pb2 import Notice
+from tests import factories
 from tests.fakes import FakeLink
 from tests.journals import id_of, notice, open_journal, row, rows_in_order, updates, uses_the_journal
 from tests.polling import eventually
@@ -104,6 +106,12 @@ async def age(seconds: float, *command_ids: str) -> None:
     moment = now() - timedelta(seconds=seconds)
     rows = Row.objects.filter(command_id__in=command_ids)
     await sync_to_async(rows.update)(takes_effect_at=moment, accepted_at=moment - timedelta(seconds=3))
+
+
+async def operate(ours: Gateway, command_id: str, notice_number: int) -> None:
+    """An operator has the command tried again, in another process."""
+    parked = factories.update("c1", command_id=command_id)
+    await aretry_command(parked, notice_number, actor="grace")
 
 
 class TestWhatIsOverdue:
@@ -386,6 +394,72 @@ class TestPickingUp:
             one.publisher.on_message(topics.HELLO, b"")
             await one.sweep.pick_up()
             assert [topic for topic, _ in one.link.messages].count(topics.CANCEL) >= 2
+
+    async def test_what_an_operator_decided_is_sent_once_a_connection(self) -> None:
+        async with gateway() as ours:
+            (command_id,) = await ours.send("c1")
+            ours.journal.settle([notice(command_id, Notice.PARKED, version=None, number=5)])
+            await eventually(lambda: not ours.journal._outcomes._to_record)
+            await operate(ours, command_id, 5)
+            await ours.sweep.pick_up()
+            await ours.sweep.pick_up()
+            ((topic, payload),) = ours.link.messages
+            assert topic == topics.UPDATE
+            meta = Contact.FromString(payload).meta
+            assert (meta.operation.kind, meta.operation.notice, meta.operation.actor) == (Operation.RETRY, 5, "grace")
+            ours.publisher.on_message(topics.HELLO, b"")
+            await ours.sweep.pick_up()
+            assert ours.link.sent_ids() == [command_id, command_id]
+
+    async def test_a_newer_notice_is_what_came_of_it_and_an_older_is_not(self) -> None:
+        async with gateway() as ours:
+            (command_id,) = await ours.send("c1")
+            await operate(ours, command_id, 5)
+            for number, still_open in ((5, True), (3, True), (6, False)):
+                ours.journal.settle([notice(command_id, Notice.PARKED, version=None, number=number)])
+                await eventually(lambda: not ours.journal._outcomes._heard)
+                assert (await row(command_id)).operation_open is still_open
+            await ours.sweep.pick_up()
+            assert ours.link.messages == []
+
+    async def test_what_the_database_did_not_hear_of_an_operator_is_sent_again(self) -> None:
+        async with gateway() as ours:
+            await ours.first_round()
+            (command_id,) = await ours.send("c1")
+            await operate(ours, command_id, 5)
+            await ours.sweep.pick_up()
+            await age(10, command_id)
+            ours.fall_silent()
+            ours.link.messages.clear()
+            ours.reader.knows(notice(command_id, Notice.PARKED, version=None, number=5))
+            await ours.sweep.repair()
+            assert ours.link.sent_ids() == [command_id]
+            assert ours.sweep._asked[command_id].again_at < asyncio.get_running_loop().time() + 2
+            ours.reader.knows(notice(command_id, Notice.PARKED, version=None, number=6))
+            ours.forget_pauses()
+            ours.link.messages.clear()
+            await ours.sweep.repair()
+            assert ours.link.messages == []
+
+    async def test_a_command_that_no_journal_knew_is_adopted_and_sent_once(self) -> None:
+        async with gateway() as ours:
+            parked = factories.update("c1", "Ada", actor="stranger", expected_version=3)
+            await aretry_command(parked, 7, actor="grace")
+            await ours.sweep.pick_up()
+            await ours.sweep.pick_up()
+            ((_, payload),) = ours.link.messages
+            meta = Contact.FromString(payload).meta
+            assert (meta.command_id, meta.operation.notice) == (factories.id_of(parked), 7)
+            found = await row(factories.id_of(parked))
+            assert (found.state, found.owner, found.actor, found.expected_version) == (
+                "PARKED",
+                "gateway-1",
+                "stranger",
+                3,
+            )
+            ours.journal.settle([notice(factories.id_of(parked))])
+            await eventually(lambda: not ours.journal._outcomes._heard)
+            assert (await row(factories.id_of(parked))).state == "APPLIED"
 
     async def test_it_runs_by_itself(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sweep_module, "EVERY", 0.01)

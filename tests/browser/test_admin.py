@@ -40,7 +40,7 @@ def until(browser: Chrome, condition: Callable[[], object], what: str, *, reload
             browser.refresh()
         return False
 
-    WebDriverWait(browser, 20, poll_frequency=0.3).until(holds, what)
+    WebDriverWait(browser, 40, poll_frequency=0.3).until(holds, what)
 
 
 def links(browser: Chrome, name: str) -> list[WebElement]:

@@ -11,17 +11,26 @@ from selenium.webdriver.support.ui import WebDriverWait
 from tests.browser.contacts import add_contact
 from tests.processes import Stack
 
+# Seconds for what a page does.
+WITHIN = 40
+
 BUTTON = "button.graphiql-execute-button"
 
 
 def open_graphiql(browser: Chrome, stack: Stack, tab: str, path: str = "/graphql") -> None:
     """Opens the page at the tab whose operation has this name."""
     browser.get(f"{stack.url}{path}")
-    wait = WebDriverWait(browser, 20)
-    wait.until(lambda it: [each for each in it.find_elements(By.CSS_SELECTOR, ".graphiql-tab") if tab in each.text])
-    (found,) = [each for each in browser.find_elements(By.CSS_SELECTOR, ".graphiql-tab") if tab in each.text]
-    found.find_element(By.TAG_NAME, "button").click()
-    wait.until(lambda it: tab in it.find_element(By.CSS_SELECTOR, ".graphiql-query-editor").text)
+
+    def opened(_: Chrome) -> bool:
+        if any(tab in editor.text for editor in browser.find_elements(By.CSS_SELECTOR, ".graphiql-query-editor")):
+            return True
+        # Again, if need be: a click is lost on a page whose editors are still being loaded.
+        for found in browser.find_elements(By.CSS_SELECTOR, ".graphiql-tab"):
+            if tab in found.text:
+                found.find_element(By.TAG_NAME, "button").click()
+        return False
+
+    WebDriverWait(browser, WITHIN).until(opened, f"the tab {tab} is open")
 
 
 def run(browser: Chrome) -> None:
@@ -34,7 +43,7 @@ def shown(browser: Chrome) -> str:
 
 
 def wait_shown(browser: Chrome, text: str) -> None:
-    WebDriverWait(browser, 20).until(lambda it: text in shown(it), f"{text} is shown")
+    WebDriverWait(browser, WITHIN).until(lambda it: text in shown(it), f"{text} is shown")
 
 
 def asked_hosts(browser: Chrome) -> set[str]:
@@ -75,7 +84,7 @@ def test_a_subscription_shows_the_notice_of_a_mutation(browser: Chrome, stack: S
     run(browser)
     # The button of an operation that runs stops it.
     stops = f"{BUTTON}[aria-label^='Stop']"
-    WebDriverWait(browser, 20).until(lambda it: it.find_elements(By.CSS_SELECTOR, stops), "the subscription runs")
+    WebDriverWait(browser, WITHIN).until(lambda it: it.find_elements(By.CSS_SELECTOR, stops), "the subscription runs")
     add_contact(stack.url, "Ada Lovelace")
     wait_shown(browser, "Ada Lovelace")
     assert '"ADDED"' in shown(browser)

@@ -46,6 +46,9 @@ class Batch:
         self._stored: dict[str, StoredContact] = {}
         self._changed: dict[str, StoredContact | None] = {}
         self._waiting: defaultdict[str, list[Offer]] = defaultdict(list)
+        # Positions that are not of this history, and the commands left because they come from there.
+        self._elsewhere: set[str] = set()
+        self._strangers: list[str] = []
         self._notices: list[NoticeRow] = []
         self._parkings: list[parked.Parking] = []
         self._unparked: list[str] = []
@@ -68,7 +71,8 @@ class Batch:
 
     def _left(self) -> list[str]:
         waiting = (offer.command_id for offers in self._waiting.values() for offer in offers)
-        return [command_id for command_id in dict.fromkeys(waiting) if command_id not in self._settled]
+        left = dict.fromkeys((*self._strangers, *waiting))
+        return [command_id for command_id in left if command_id not in self._settled]
 
     def _learn(self, offers: Sequence[Offer]) -> None:
         """Reads what is known of the commands, of what they depend on, and of the contacts."""
@@ -80,6 +84,8 @@ class Batch:
             self._settled |= found
             self._parked |= rows.parked(self._cursor, list(wanted - found.keys()))
             wanted = {name for name in found.values() if name} - asked
+        seen = {offer.seen for offer in offers if offer.seen}
+        self._elsewhere = rows.elsewhere(self._cursor, self._database, self._number, seen)
         contacts = {offer.contact_id for offer in offers if offer.contact_id and offer.command_id not in self._settled}
         self._stored |= rows.contacts(self._cursor, list(contacts))
 
@@ -87,6 +93,10 @@ class Batch:
         """Decides on the command if it can be decided on, and returns those that waited for it."""
         command_id = offer.command_id
         if command_id in self._settled:
+            return ()
+        if offer.seen in self._elsewhere:
+            # Applied here, it would come before what this database lacks: that is to be replayed first.
+            self._strangers.append(command_id)
             return ()
         if standing := self._parked.get(command_id):
             wanted = offer if offer.retried else as_parked(offer, standing)

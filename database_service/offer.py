@@ -12,7 +12,10 @@ from protocol.rules import id_error
 
 
 class Offer(NamedTuple):
-    """A command, complete, and what of it decides on its turn. `retried`: it is parked and tried again by itself."""
+    """A command, complete, and what of it decides on its turn.
+
+    retried: it is parked and tried again by itself. seen: a position that this history has to have; empty: any history.
+    """
 
     command: Command
     command_id: str
@@ -22,6 +25,7 @@ class Offer(NamedTuple):
     operation: Operation
     actor: str
     retried: bool
+    seen: str
 
     @property
     def withdrawn(self) -> bool:
@@ -41,7 +45,9 @@ def offer_of(command: Command, *, retried: bool = False) -> Offer:
         contact_id = "" if id_error(contact_id) else contact_id
         depends_on = ""
     actor = _actor(meta.actor)
-    return Offer(command, command_id, contact_id, depends_on, meta.cancelled, meta.operation, actor, retried)
+    # What is parked here is of this history, whatever its sender had seen.
+    seen = "" if retried else meta.seen
+    return Offer(command, command_id, contact_id, depends_on, meta.cancelled, meta.operation, actor, retried, seen)
 
 
 def as_parked(offer: Offer, parked: Parked) -> Offer | None:

@@ -4,15 +4,17 @@ SQL on Django's cursor, many rows a statement: applied through model instances a
 Whatever is rare (what is parked) goes through the models.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from django.db import connections
 from django.db.backends.utils import CursorWrapper
 
 from database_service.database import ALIAS, now_ms, select_in
+from database_service.errors import PositionInvalid
 from database_service.messages import CONTACT_COLUMNS, NOTICE_COLUMNS, NoticeRow, contact_of
 from database_service.models import FINAL, DatabaseIdentity
+from database_service.positions import number_of, position_of
 from protocol.contact_pb2 import Contact
 from protocol.notice_pb2 import Notice
 
@@ -59,6 +61,26 @@ def last_number(cursor: CursorWrapper) -> int:
     """The number of the newest notice, 0 when there is none."""
     cursor.execute("SELECT MAX(number) FROM notice")
     return cursor.fetchone()[0] or 0
+
+
+def elsewhere(cursor: CursorWrapper, database: str, last: int, positions: Collection[str]) -> set[str]:
+    """Those of the positions that are not of the history of `database`, whose newest notice has the number `last`.
+
+    Of one whose notice is not kept any more there is no telling: it counts as being of it.
+    """
+    unknown, numbers = set(), {}
+    for position in positions:
+        try:
+            numbers[position] = number_of(position)
+        except PositionInvalid:
+            unknown.add(position)
+    statement = "SELECT number, command_id, committed_at FROM notice WHERE number IN ({})"
+    wanted = [number for number in set(numbers.values()) if 0 < number <= last]
+    found = {row[0]: position_of(database, *row) for row in select_in(cursor, statement, wanted)}
+    for position, number in numbers.items():
+        if number > last or found.get(number, position) != position:
+            unknown.add(position)
+    return unknown
 
 
 def settled(cursor: CursorWrapper, command_ids: Sequence[str]) -> dict[str, str]:

@@ -39,7 +39,7 @@ class ContactReference(_message.Message):
     def __init__(self, id: _Optional[str] = ..., meta: _Optional[_Union[CommandMeta, _Mapping]] = ...) -> None: ...
 
 class CommandMeta(_message.Message):
-    __slots__ = ("command_id", "depends_on", "waited_ms", "expected_version", "actor", "cancelled", "operation")
+    __slots__ = ("command_id", "depends_on", "waited_ms", "expected_version", "actor", "cancelled", "operation", "seen")
     COMMAND_ID_FIELD_NUMBER: _ClassVar[int]
     DEPENDS_ON_FIELD_NUMBER: _ClassVar[int]
     WAITED_MS_FIELD_NUMBER: _ClassVar[int]
@@ -47,6 +47,7 @@ class CommandMeta(_message.Message):
     ACTOR_FIELD_NUMBER: _ClassVar[int]
     CANCELLED_FIELD_NUMBER: _ClassVar[int]
     OPERATION_FIELD_NUMBER: _ClassVar[int]
+    SEEN_FIELD_NUMBER: _ClassVar[int]
     command_id: str
     depends_on: str
     waited_ms: int
@@ -54,7 +55,8 @@ class CommandMeta(_message.Message):
     actor: str
     cancelled: bool
     operation: Operation
-    def __init__(self, command_id: _Optional[str] = ..., depends_on: _Optional[str] = ..., waited_ms: _Optional[int] = ..., expected_version: _Optional[int] = ..., actor: _Optional[str] = ..., cancelled: _Optional[bool] = ..., operation: _Optional[_Union[Operation, _Mapping]] = ...) -> None: ...
+    seen: str
+    def __init__(self, command_id: _Optional[str] = ..., depends_on: _Optional[str] = ..., waited_ms: _Optional[int] = ..., expected_version: _Optional[int] = ..., actor: _Optional[str] = ..., cancelled: _Optional[bool] = ..., operation: _Optional[_Union[Operation, _Mapping]] = ..., seen: _Optional[str] = ...) -> None: ...
 
 class Operation(_message.Message):
     __slots__ = ("kind", "notice", "actor")

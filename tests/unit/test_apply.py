@@ -423,3 +423,46 @@ def test_what_is_due_but_unsettled_waits_a_second(clock: list[int]):
     row = ParkedCommand.objects.get()
     assert round(row.next_attempt_at.timestamp() * 1000) == clock[0] + 1000
     assert row.attempts == 0
+
+
+# Histories
+
+
+def test_a_command_whose_sender_has_seen_more_than_this_database_has_is_left():
+    last = apply([add("Ada"), add("Grace")]).notices[-1]
+    contact_id = last.contact_id
+    known = update(contact_id, "Grace H", seen=last.position)
+    assert apply([known]).left == []
+
+    number, _, check = last.position.partition(".")
+    for elsewhere in (f"{int(number) + 2}.{check}", f"{number}.{'0' * 12}", "no position"):
+        stranger = update(contact_id, "too early", seen=elsewhere)
+        follower = update(contact_id, "behind it", depends_on=id_of(stranger), seen=last.position)
+        applied = apply([stranger, follower])
+        assert (applied.notices, applied.left) == ([], [id_of(stranger), id_of(follower)])
+    assert Contact.objects.get(pk=contact_id).name == "Grace H"
+
+
+def test_what_the_history_has_is_known_whatever_its_sender_has_seen():
+    command = add("Ada")
+    apply([command])
+    known = ContactMessage(id=contact_of(command), name="Ada", meta=command.add.meta)
+    known.meta.seen = f"999.{'0' * 12}"
+    assert apply([Command(add=known)]) == ([], [])
+
+
+def test_where_the_notice_is_not_kept_any_more_its_position_counts_as_known():
+    first, second = apply([add("Ada"), add("Grace")]).notices
+    Notice.objects.filter(number=first.number).delete()
+    assert apply([update(second.contact_id, "Grace H", seen=first.position)]).left == []
+
+
+def test_what_is_parked_is_of_this_history_whatever_its_sender_has_seen(defects: set[str], clock: list[int]):
+    seen = apply([add("Ada")]).notices[0]
+    command = update(seen.contact_id, "Grace", seen=seen.position)
+    defects.add(id_of(command))
+    apply([command])
+    Notice.objects.filter(number=seen.number).update(committed_at=1)
+    defects.clear()
+    ParkedCommand.objects.update(next_attempt_at=clock[0])
+    assert [notice.kind for notice in retry_parked().notices] == [Kind.UPDATED]

@@ -1,0 +1,1 @@
+"""What the figures of README and docs/performance.md come from: the real processes, under load, on this machine."""

@@ -1,0 +1,38 @@
+"""`manage.py` without batching: what each of our batches and plans gains is the difference to this.
+
+One read is one call, one command one commit, one message, one `Apply` and one transaction; GraphQL is executed by
+graphql-core alone.
+"""
+
+import os
+import sys
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cqrssite.settings")
+    import django
+
+    django.setup()
+    _unbatch()
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(["manage.py", *sys.argv[1:]])
+
+
+def _unbatch() -> None:
+    from contacts_read import gather
+    from contacts_write import committer, holding
+    from database_service import writer
+    from protocol import topics
+
+    gather.BATCH_QUESTIONS = 1
+    # Else what is sent one by one would also wait for one another.
+    gather.IN_FLIGHT = 1000
+    committer.MAX_GROUP = 1
+    topics.BATCH_SIZE = 1
+    holding.BATCH = 1
+    writer._MOST_JOINED = 1  # noqa: SLF001
+
+
+if __name__ == "__main__":
+    main()

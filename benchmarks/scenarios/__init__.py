@@ -1,0 +1,24 @@
+"""What is measured, by name, in the order in which it is."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+
+from benchmarks.bench import Bench
+from benchmarks.figures import Figure
+from benchmarks.scenarios import broker, database, delays, memory, notices, plain, reads, sockets, start, stock, writes
+
+Scenario = Callable[[Bench], AsyncIterator[Figure]]
+
+SCENARIOS: Mapping[str, Scenario] = {
+    "reads": reads.reads,
+    "sizes": reads.sizes,
+    "writes": writes.writes,
+    "delays": delays.delays,
+    "notices": notices.notices,
+    "sockets": sockets.sockets,
+    "memory": memory.memory,
+    "start": start.start,
+    "stock": stock.stock,
+    "plain": plain.plain,
+    "broker": broker.broker,
+    "database": database.database,
+}

@@ -57,6 +57,15 @@ class Context:
             raise BadInput(f"one operation may list at most {MAX_LISTED} contacts, counting each listContacts")
 
 
+class Info:
+    """What resolvers get to see of graphql-core's GraphQLResolveInfo, be it that or this."""
+
+    __slots__ = ("context",)
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+
 def settle_seconds(delay: float) -> float:
     """How long `afterCommand` waits at most where commands take effect after `delay` seconds: long enough, yet 15 s."""
     return min(delay + 5, 15.0)

@@ -3,14 +3,13 @@
 from typing import Any
 
 import graphene
-from graphql import GraphQLResolveInfo
 
 from contacts_read.errors import ReadError
 from contacts_write import commands
 from protocol.contact_write_pb2 import Command
 from protocol.rules import id_error
 
-from .context import Context
+from .context import Context, Info
 from .queries import checked, not_found
 from .types import Answer, RequestResponse
 
@@ -61,16 +60,14 @@ class Mutation(graphene.ObjectType):
         description="Withdraws a command, unless it has taken effect already by the time this arrives.",
     )
 
-    async def resolve_add_contact(
-        _root: Any, info: GraphQLResolveInfo, name_: str, command_id: str | None = None
-    ) -> Answer:
+    async def resolve_add_contact(_root: Any, info: Info, name_: str, command_id: str | None = None) -> Answer:
         context: Context = info.context
         command = commands.add(name_, command_id=command_id, actor=await context.actor())
         return await _accept(context, command, "Queued to add")
 
     async def resolve_update_contact(
         _root: Any,
-        info: GraphQLResolveInfo,
+        info: Info,
         id: str,
         name_: str,
         expected_version: int | None = None,
@@ -85,7 +82,7 @@ class Mutation(graphene.ObjectType):
 
     async def resolve_delete_contact(
         _root: Any,
-        info: GraphQLResolveInfo,
+        info: Info,
         id: str,
         expected_version: int | None = None,
         command_id: str | None = None,
@@ -97,7 +94,7 @@ class Mutation(graphene.ObjectType):
         await _check_exists(context, id, command_id)
         return await _accept(context, command, "Queued to delete")
 
-    async def resolve_cancel_command(_root: Any, info: GraphQLResolveInfo, id: str) -> Answer:
+    async def resolve_cancel_command(_root: Any, info: Info, id: str) -> Answer:
         checked(id_error(id))
         context: Context = info.context
         cancelled = await context.services.journal.cancel(id, actor=await context.actor())

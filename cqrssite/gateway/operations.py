@@ -1,7 +1,8 @@
 """Requests executed, over any transport: one executor a process, with the schema and the documents it knows."""
 
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing, suppress
 from functools import cache
 from inspect import isawaitable
 from typing import Any, NamedTuple
@@ -9,7 +10,9 @@ from typing import Any, NamedTuple
 from graphql import (
     DocumentNode,
     ExecutionResult,
+    GraphQLResolveInfo,
     GraphQLSchema,
+    OperationDefinitionNode,
     OperationType,
     create_source_event_stream,
     execute,
@@ -17,23 +20,40 @@ from graphql import (
 
 from contacts_read.errors import SubscriberTooSlow
 
-from .context import Context
-from .documents import Documents
+from .context import Context, Info
+from .documents import Document, Documents, parsed
 from .errors import FeedEnded, RequestRefused, format_error, format_exception
+from .literals import Literal
+from .plan import Call
+from .rendering import NotCovered
 from .request import GraphQLRequest
 from .schema import schema
 
 Response = dict[str, Any]
 """A GraphQL response: `data`, and `errors` where there are any."""
 
+Outcomes = dict[str, Any]
+"""What root fields returned, or the exceptions that they raised, by their names in the response."""
+
 
 class Operation(NamedTuple):
     """A request whose document is valid and whose operation is determined."""
 
-    ast: DocumentNode
-    kind: OperationType
+    document: Document
+    node: OperationDefinitionNode
+    source: str
+    literals: Sequence[Literal]
+    """What was lifted out of the source; with none, the document's tree is that of the source."""
     name: str | None
     variables: dict[str, Any] | None
+
+    @property
+    def kind(self) -> OperationType:
+        return self.node.operation
+
+    def ast(self) -> DocumentNode:
+        """The tree of this very source."""
+        return parsed(self.source) if self.literals else self.document.ast
 
 
 class Executor:
@@ -45,22 +65,44 @@ class Executor:
 
     def prepare(self, request: GraphQLRequest) -> Operation:
         """Finds the operation. Raises RequestRefused when the document or the choice in it is wrong."""
-        document = self._documents.get(request.query)
-        kind = document.operation_type(request.operation_name)
-        return Operation(document.ast, kind, request.operation_name, request.variables)
+        document, literals = self._documents.get(request.query)
+        node = document.operation(request.operation_name)
+        return Operation(document, node, request.query, literals, request.operation_name, request.variables)
 
     async def execute(self, operation: Operation, context: Context, root: object = None) -> Response:
         """Executes a query, a mutation, or a subscription's field for the event `root`.
 
         Raises RequestRefused when it could not begin, for example because of its variables.
         """
+        plan = operation.document.plan(operation.node)
+        try:
+            calls = plan.calls(operation.literals, operation.variables) if plan else None
+        except NotCovered:
+            calls = None
+        if calls is None:
+            return await self.execute_plainly(operation, context, root)
+        outcomes = await outcomes_of(calls, operation.kind, context, root)
+        if not any(isinstance(outcome, Exception) for outcome in outcomes.values()):
+            with suppress(Exception):
+                return {"data": {call.field.name: call.field.complete(outcomes[call.field.name]) for call in calls}}
+        # Something failed, in a resolver or in completing what it returned. graphql-core knows what is to be said.
+        return await self.execute_plainly(operation, context, root, outcomes)
+
+    async def execute_plainly(
+        self, operation: Operation, context: Context, root: object = None, outcomes: Outcomes | None = None
+    ) -> Response:
+        """The same by graphql-core, from the first to the last step.
+
+        outcomes: what root fields returned or raised already; they are not called again.
+        """
         result = execute(
             self._schema,
-            operation.ast,
+            operation.ast(),
             root,
             context,
             variable_values=operation.variables,
             operation_name=operation.name,
+            middleware=None if outcomes is None else [_replay(outcomes)],
         )
         if isawaitable(result):
             result = await result
@@ -74,7 +116,7 @@ class Executor:
         """
         stream = await create_source_event_stream(
             self._schema,
-            operation.ast,
+            operation.ast(),
             None,
             context,
             variable_values=operation.variables,
@@ -97,6 +139,46 @@ class Executor:
 def executor() -> Executor:
     """The executor of this process."""
     return Executor(schema.graphql_schema)
+
+
+async def outcomes_of(calls: Sequence[Call], kind: OperationType, context: Context, root: object) -> Outcomes:
+    """What the fields returned or raised, by their names in the response: all at once, or those of a mutation in turn.
+
+    A mutation ends with the first field that fails, so that the ones behind it have no outcome.
+    """
+    if len(calls) == 1:
+        return {calls[0].field.name: await _outcome(calls[0], context, root)}
+    if kind is not OperationType.MUTATION:
+        found = await asyncio.gather(*[_outcome(call, context, root) for call in calls])
+        return {call.field.name: outcome for call, outcome in zip(calls, found, strict=True)}
+    outcomes: Outcomes = {}
+    for call in calls:
+        outcome = outcomes[call.field.name] = await _outcome(call, context, root)
+        if isinstance(outcome, Exception):
+            break
+    return outcomes
+
+
+async def _outcome(call: Call, context: Context, root: object) -> Any:
+    try:
+        result = call.field.resolve(root, Info(context), **call.arguments)
+        return await result if isawaitable(result) else result
+    except Exception as error:  # noqa: BLE001 - graphql-core will say it
+        return error
+
+
+def _replay(outcomes: Outcomes) -> Callable[..., Any]:
+    """Middleware of graphql-core: in the place of resolvers, what they returned or raised already."""
+
+    def resolve(resolver: Callable[..., Any], root: object, info: GraphQLResolveInfo, **given: Any) -> Any:
+        if info.path.prev is not None or info.path.key not in outcomes:
+            return resolver(root, info, **given)
+        outcome = outcomes[str(info.path.key)]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    return resolve
 
 
 def _refuse_unbegun(result: ExecutionResult) -> None:

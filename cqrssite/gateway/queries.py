@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import graphene
-from graphql import GraphQLResolveInfo
 
 from contacts_write import models
 from protocol import contact_pb2
 from protocol.rules import count_error, id_error
 
-from .context import Context
+from .context import Context, Info
 from .errors import BadInput, Conflict, NotFound, Unavailable
 from .types import Command, Contact
 
@@ -76,9 +75,7 @@ class Query(graphene.ObjectType):
         description="A command and what became of it; null when the journal does not know it (any more).",
     )
 
-    async def resolve_contact(
-        _root: Any, info: GraphQLResolveInfo, id: str, after_command: str | None = None
-    ) -> contact_pb2.Contact:
+    async def resolve_contact(_root: Any, info: Info, id: str, after_command: str | None = None) -> contact_pb2.Contact:
         checked(id_error(id))
         context: Context = info.context
         await settled(context, after_command)
@@ -90,7 +87,7 @@ class Query(graphene.ObjectType):
     resolve_get_contact = resolve_contact
 
     async def resolve_list_contacts(
-        _root: Any, info: GraphQLResolveInfo, count: int, after_command: str | None = None
+        _root: Any, info: Info, count: int, after_command: str | None = None
     ) -> Sequence[contact_pb2.Contact]:
         checked(count_error(count))
         context: Context = info.context
@@ -98,7 +95,7 @@ class Query(graphene.ObjectType):
         await settled(context, after_command)
         return await context.services.reader.list_contacts(count)
 
-    async def resolve_command(_root: Any, info: GraphQLResolveInfo, id: str) -> models.Command | None:
+    async def resolve_command(_root: Any, info: Info, id: str) -> models.Command | None:
         checked(id_error(id))
         context: Context = info.context
         return await context.services.journal.find(id)

@@ -6,14 +6,13 @@ from contextlib import aclosing
 from typing import Any
 
 import graphene
-from graphql import GraphQLResolveInfo
 
 from contacts_write import models
 from contacts_write.errors import UnknownCommand
 from protocol.notice_pb2 import Notice
 from protocol.rules import id_error
 
-from .context import Context
+from .context import Context, Info
 from .errors import FeedEnded
 from .queries import checked
 from .types import Command, ContactNotice
@@ -56,7 +55,7 @@ class Subscription(graphene.ObjectType):
 
     def subscribe_contact_changed(
         _root: Any,
-        info: GraphQLResolveInfo,
+        info: Info,
         contact_id: str | None = None,
         command_id: str | None = None,
         after_position: str | None = None,
@@ -67,7 +66,7 @@ class Subscription(graphene.ObjectType):
         # Subscribed here, not when it is first asked for a notice: none of those in between is missed.
         return _chosen(context.services.feed.subscribe(after_position), contact_id, command_id)
 
-    async def subscribe_command_settled(_root: Any, info: GraphQLResolveInfo, id: str) -> AsyncIterator[models.Command]:
+    async def subscribe_command_settled(_root: Any, info: Info, id: str) -> AsyncIterator[models.Command]:
         checked(id_error(id))
         context: Context = info.context
         command = await context.services.journal.find(id)

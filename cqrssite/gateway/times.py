@@ -1,6 +1,7 @@
 """Times as GraphQL shows them: ISO 8601, UTC, to the millisecond."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -12,7 +13,16 @@ def iso(moment: datetime) -> str:
 
 def iso_of(stamp: Timestamp) -> str:
     """The same of a protobuf timestamp."""
-    return iso(datetime.fromtimestamp(stamp.ToMilliseconds() / 1000, UTC))
+    # Contacts come in lists, and their times to the second are much the same: formatting each takes four times as long.
+    nanos = stamp.nanos
+    if not 0 <= nanos < 1_000_000_000:
+        return iso(datetime.fromtimestamp(stamp.ToMilliseconds() / 1000, UTC))
+    return f"{_second(stamp.seconds)}.{nanos // 1_000_000:03d}Z"
+
+
+@lru_cache(4096)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
 
 
 def ms_until(moment: datetime) -> int:

@@ -7,15 +7,12 @@ from datetime import datetime
 from typing import NamedTuple
 
 import graphene
-from graphql import GraphQLResolveInfo
 
 from contacts_write import models
 from protocol import contact_pb2
 from protocol.notice_pb2 import Notice
 
 from .times import iso, iso_of, ms_until
-
-Info = GraphQLResolveInfo
 
 
 class RequestStatus(graphene.Enum):
@@ -77,13 +74,13 @@ class Contact(graphene.ObjectType):
     last_updated_twin = graphene.String(name="lastUpdated", description="The same as last_updated.")
     version = graphene.Int(description="How many commands made it what it is; 1 when it was added.")
 
-    def resolve_last_updated(self: contact_pb2.Contact, _info: Info) -> str | None:
+    def resolve_last_updated(self: contact_pb2.Contact, _info: object) -> str | None:
         return iso_of(self.last_updated) if self.HasField("last_updated") else None
 
-    def resolve_last_updated_twin(self: contact_pb2.Contact, _info: Info) -> str | None:
+    def resolve_last_updated_twin(self: contact_pb2.Contact, _info: object) -> str | None:
         return iso_of(self.last_updated) if self.HasField("last_updated") else None
 
-    def resolve_version(self: contact_pb2.Contact, _info: Info) -> int | None:
+    def resolve_version(self: contact_pb2.Contact, _info: object) -> int | None:
         return self.version or None
 
 
@@ -109,10 +106,10 @@ class RequestResponse(graphene.ObjectType):
     takes_effect_at = graphene.String(description="When it is due: ISO 8601, UTC.")
     takes_effect_in_ms = graphene.Int(description="Milliseconds until it is due, at the time of this answer.")
 
-    def resolve_takes_effect_at(self: Answer, _info: Info) -> str:
+    def resolve_takes_effect_at(self: Answer, _info: object) -> str:
         return iso(self.takes_effect_at)
 
-    def resolve_takes_effect_in_ms(self: Answer, _info: Info) -> int:
+    def resolve_takes_effect_in_ms(self: Answer, _info: object) -> int:
         return ms_until(self.takes_effect_at)
 
 
@@ -128,19 +125,19 @@ class ContactNotice(graphene.ObjectType):
     reason = graphene.Field(RejectReason, description="Of REJECTED.")
     committed_at = graphene.String(required=True, description="ISO 8601, UTC.")
 
-    def resolve_kind(self: Notice, _info: Info) -> str:
+    def resolve_kind(self: Notice, _info: object) -> str:
         return Notice.Kind.Name(self.kind)
 
-    def resolve_command_id(self: Notice, _info: Info) -> str | None:
+    def resolve_command_id(self: Notice, _info: object) -> str | None:
         return self.command_id or None
 
-    def resolve_contact(self: Notice, _info: Info) -> contact_pb2.Contact | None:
+    def resolve_contact(self: Notice, _info: object) -> contact_pb2.Contact | None:
         return self.contact if self.HasField("contact") else None
 
-    def resolve_reason(self: Notice, _info: Info) -> str | None:
+    def resolve_reason(self: Notice, _info: object) -> str | None:
         return Notice.Reason.Name(self.reason) if self.reason else None
 
-    def resolve_committed_at(self: Notice, _info: Info) -> str:
+    def resolve_committed_at(self: Notice, _info: object) -> str:
         return iso_of(self.committed_at)
 
 
@@ -159,28 +156,28 @@ class Command(graphene.ObjectType):
     settled_at = graphene.String(description="When what became of it was committed: ISO 8601, UTC.")
     version = graphene.Int(description="Of the contact, once applied; of a CONFLICT, the one it has.")
 
-    def resolve_id(self: models.Command, _info: Info) -> str:
+    def resolve_id(self: models.Command, _info: object) -> str:
         return self.command_id
 
     # A row that was just settled holds Django's choices, one that was read plain strings.
 
-    def resolve_kind(self: models.Command, _info: Info) -> str:
+    def resolve_kind(self: models.Command, _info: object) -> str:
         return str(self.kind)
 
-    def resolve_state(self: models.Command, _info: Info) -> str:
+    def resolve_state(self: models.Command, _info: object) -> str:
         return str(self.state)
 
-    def resolve_reason(self: models.Command, _info: Info) -> str | None:
+    def resolve_reason(self: models.Command, _info: object) -> str | None:
         return str(self.reason) if self.reason else None
 
-    def resolve_actor(self: models.Command, _info: Info) -> str | None:
+    def resolve_actor(self: models.Command, _info: object) -> str | None:
         return self.actor or None
 
-    def resolve_accepted_at(self: models.Command, _info: Info) -> str:
+    def resolve_accepted_at(self: models.Command, _info: object) -> str:
         return iso(self.accepted_at)
 
-    def resolve_takes_effect_at(self: models.Command, _info: Info) -> str:
+    def resolve_takes_effect_at(self: models.Command, _info: object) -> str:
         return iso(self.takes_effect_at)
 
-    def resolve_settled_at(self: models.Command, _info: Info) -> str | None:
+    def resolve_settled_at(self: models.Command, _info: object) -> str | None:
         return iso(self.settled_at) if self.settled_at else None

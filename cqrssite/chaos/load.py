@@ -9,25 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cqrssite.chaos.client import AnswerLost, GraphQLClient, NotSent
-from cqrssite.chaos.history import Attempt, Command, CommandKind, History, Read, Sample
+from cqrssite.chaos.documents import CANCEL, READ_AFTER, ask, errors_by_field, mutation, note
+from cqrssite.chaos.history import Attempt, Command, CommandKind, History, Read
 from cqrssite.chaos.overdue import Overdue
 from protocol.ids import contact_id_of, new_command_id
-
-# Errors that say for certain that nothing was accepted. Any other leaves it open.
-_REFUSALS = frozenset({"BAD_USER_INPUT", "NOT_FOUND", "CONFLICT", "GRAPHQL_VALIDATION_FAILED", "GRAPHQL_PARSE_FAILED"})
-
-_FIELDS: dict[CommandKind, tuple[str, Mapping[str, str]]] = {
-    "ADD": ("addContact", {"name": "String!", "commandId": "String"}),
-    "UPDATE": (
-        "updateContact",
-        {"id": "String!", "name": "String!", "commandId": "String", "expectedVersion": "Int"},
-    ),
-    "DELETE": ("deleteContact", {"id": "String!", "commandId": "String", "expectedVersion": "Int"}),
-}
-_ANSWER = "{ status message commandId contactId takesEffectInMs }"
-_CANCEL = f"mutation ($id: String!) {{ cancelCommand(id: $id) {_ANSWER} }}"
-
-_READ_AFTER = "query ($id: String!, $after: String) { contact(id: $id, afterCommand: $after) { version } }"
 
 
 class Load:
@@ -157,7 +142,7 @@ class Load:
         attempts = [Attempt(gateway, self._clock()) for _ in commands]
         for command, attempt in zip(commands, attempts, strict=True):
             command.attempts.append(attempt)
-        query, variables = _document(commands)
+        query, variables = mutation(commands)
         try:
             answer = await clients[gateway].execute(query, variables)
         except (NotSent, AnswerLost) as error:
@@ -166,9 +151,9 @@ class Load:
                 attempt.message = str(error)
             return
         now = self._clock()
-        data, errors = answer.get("data") or {}, _errors_by_field(answer)
+        data, errors = answer.get("data") or {}, errors_by_field(answer)
         for index, (command, attempt) in enumerate(zip(commands, attempts, strict=True)):
-            _note(attempt, now, data.get(f"m{index}"), errors.get(f"m{index}") or errors.get(""))
+            note(attempt, now, data.get(f"m{index}"), errors.get(f"m{index}") or errors.get(""))
             if attempt.answer == "queued":
                 self._accept(command, attempt, data[f"m{index}"])
 
@@ -209,14 +194,14 @@ class Load:
         attempt = Attempt(gateway, self._clock())
         command.cancels.append(attempt)
         try:
-            answer = await clients[gateway].execute(_CANCEL, {"id": command.command_id})
+            answer = await clients[gateway].execute(CANCEL, {"id": command.command_id})
         except (NotSent, AnswerLost) as error:
             attempt.answer = "unreached" if isinstance(error, NotSent) else "lost"
             attempt.message = str(error)
             return
-        errors = _errors_by_field(answer)
+        errors = errors_by_field(answer)
         cancelled = (answer.get("data") or {}).get("cancelCommand")
-        _note(attempt, self._clock(), cancelled, errors.get("cancelCommand") or errors.get(""))
+        note(attempt, self._clock(), cancelled, errors.get("cancelCommand") or errors.get(""))
 
     async def _read_after(self, clients: Mapping[str, GraphQLClient], command: Command) -> None:
         """Reads a contact as it is after a command, through some gateway."""
@@ -224,13 +209,11 @@ class Load:
             return
         gateway, sent_at = self._dice.choice(list(clients)), self._clock()
         try:
-            answer = await clients[gateway].execute(
-                _READ_AFTER, {"id": command.contact_id, "after": command.command_id}
-            )
+            answer = await clients[gateway].execute(READ_AFTER, {"id": command.contact_id, "after": command.command_id})
         except (NotSent, AnswerLost):
             return  # there will be other reads
         contact = (answer.get("data") or {}).get("contact")
-        code = next((error["extensions"].get("code") for error in _errors_by_field(answer).values()), "")
+        code = next((error["extensions"].get("code") for error in errors_by_field(answer).values()), "")
         # Any other error, such as that it took too long, says nothing about the contact.
         if contact or code == "NOT_FOUND":
             version = contact["version"] if contact else 0
@@ -246,69 +229,3 @@ class Load:
                 self._history.samples += await ask(
                     clients[gateway], command_ids, lambda: self._process_of(gateway), self._clock
                 )
-
-
-async def ask(
-    client: GraphQLClient, command_ids: Sequence[str], process: Callable[[], str], clock: Callable[[], float]
-) -> list[Sample]:
-    """What a gateway says of these commands, asked in one document. Raises NotSent or AnswerLost.
-
-    What it cannot say now (such as that the journal is busy) is left out, and all of it if another process answered
-    than was asked.
-    """
-    parameters = ", ".join(f"$c{index}: String!" for index in range(len(command_ids)))
-    fields = " ".join(f"c{index}: command(id: $c{index}) {{ id state version }}" for index in range(len(command_ids)))
-    asked, sent_at = process(), clock()
-    answer = await client.execute(
-        f"query ({parameters}) {{ {fields} }}", {f"c{index}": value for index, value in enumerate(command_ids)}
-    )
-    if process() != asked:
-        return []
-    data, errors, now = answer.get("data") or {}, _errors_by_field(answer), clock()
-    samples = []
-    for index, command_id in enumerate(command_ids):
-        said, error = data.get(f"c{index}"), errors.get(f"c{index}") or errors.get("")
-        if error is None or error["extensions"].get("code") == "NOT_FOUND":
-            state, version = (said["state"], said["version"]) if said else ("", None)
-            samples.append(Sample(command_id, asked, sent_at, now, state, version))
-    return samples
-
-
-def _document(commands: Sequence[Command]) -> tuple[str, dict[str, Any]]:
-    parameters, fields, variables = [], [], {}
-    for index, command in enumerate(commands):
-        field, arguments = _FIELDS[command.kind]
-        values = {
-            "id": command.contact_id,
-            "name": command.name,
-            "commandId": command.command_id if command.own_id else None,
-            "expectedVersion": command.expected_version,
-        }
-        for argument, kind in arguments.items():
-            parameters.append(f"${argument}{index}: {kind}")
-            variables[f"{argument}{index}"] = values[argument]
-        given = ", ".join(f"{argument}: ${argument}{index}" for argument in arguments)
-        fields.append(f"m{index}: {field}({given}) {_ANSWER}")
-    return f"mutation ({', '.join(parameters)}) {{ {' '.join(fields)} }}", variables
-
-
-def _errors_by_field(answer: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """By the first name of their path; "" for those of the whole request."""
-    errors: dict[str, Mapping[str, Any]] = {}
-    for error in answer.get("errors") or ():
-        path = error.get("path") or [""]
-        errors[str(path[0])] = {"extensions": {}, **error}
-    return errors
-
-
-def _note(attempt: Attempt, now: float, answered: Mapping[str, Any] | None, error: Mapping[str, Any] | None) -> None:
-    """Writes an answer down. Neither answer nor error: an error elsewhere in the document took both away."""
-    attempt.answered_at = now
-    if answered is not None:
-        attempt.answer = "queued"
-        attempt.command_id, attempt.contact_id = answered["commandId"], answered["contactId"]
-    elif error is not None:
-        attempt.code, attempt.message = str(error["extensions"].get("code", "")), str(error.get("message", ""))
-        attempt.answer = "refused" if attempt.code in _REFUSALS else "lost"
-    else:
-        attempt.answer, attempt.message = "lost", "another mutation of the document failed"

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import random
-import signal
 import tempfile
 import time
 from collections import Counter, defaultdict
@@ -14,6 +13,7 @@ from pathlib import Path
 from cqrssite.chaos import schedule
 from cqrssite.chaos.checker import check
 from cqrssite.chaos.history import Event, History, Notice, Watcher
+from cqrssite.chaos.injector import Injector
 from cqrssite.chaos.inquiry import Inquiry
 from cqrssite.chaos.load import Load
 from cqrssite.chaos.overdue import Overdue
@@ -21,7 +21,6 @@ from cqrssite.chaos.proxy import MqttLink
 from cqrssite.chaos.report import Healing, Report
 from cqrssite.chaos.system import System
 from cqrssite.chaos.watch import Watching
-from protocol.lifecycle import StartError
 
 # After so many rounds that did not heal the rest is not waited for.
 _MOST_OVERRUNS = 3
@@ -127,56 +126,17 @@ class Trial:
             mqtt_links = [name for name, link in self._system.links.items() if isinstance(link, MqttLink)]
             links = [name for name in self._system.links if name not in mqtt_links]
             rounds = list(schedule.rounds(plan.seed, plan.kills, list(self._system.processes), links, mqtt_links))
-        dice = random.Random(plan.seed + 2)
+        injector = Injector(self._system, self._clock, self.history.overruns.append, random.Random(plan.seed + 2))
+        self._faults = injector.faults
         struck, in_all = 0, sum(len(one.processes) for one in rounds)
         for one in rounds:
             await asyncio.sleep(one.pause)
             struck += len(one.processes)
             self._note(f"{struck}/{in_all} {one}")
-            try:
-                async with asyncio.TaskGroup() as group:
-                    repairs = [
-                        *(group.create_task(self._strike_process(fault)) for fault in one.processes),
-                        *(group.create_task(self._strike_link(fault, dice)) for fault in one.links),
-                    ]
-            except* StartError as errors:
-                raise StartError(str(errors.exceptions[0])) from None
-            await self._heal(one, max(repair.result() for repair in repairs))
+            await self._heal(one, await injector.strike(one))
             if len(self.history.overruns) >= _MOST_OVERRUNS:
                 self._note("too much did not heal: no more faults")
                 return
-
-    async def _strike_process(self, fault: schedule.Fault) -> float:
-        """Returns, once the process is up again, when it was started again or continued."""
-        self._faults[fault.target][fault.what] += 1
-        process = self._system.processes[fault.target]
-        if fault.what == "freeze":
-            process.signal(signal.SIGSTOP)
-            try:
-                await asyncio.sleep(fault.lasts)
-            finally:
-                process.signal(signal.SIGCONT)
-            return self._clock()
-        if fault.what == "kill":
-            await process.kill()
-        elif not await process.stop():
-            self.history.overruns.append(f"{fault.target} did not end within 10 s of SIGTERM")
-        await asyncio.sleep(fault.lasts)
-        restarted = self._clock()
-        await process.start()
-        await process.wait_up()
-        return restarted
-
-    async def _strike_link(self, fault: schedule.Fault, dice: random.Random) -> float:
-        """Returns when the connection was whole again."""
-        self._faults[fault.target][fault.what] += 1
-        link = self._system.links[fault.target]
-        link.strike(fault.what, dice)
-        try:
-            await asyncio.sleep(fault.lasts)
-        finally:
-            link.heal()
-        return self._clock()
 
     async def _heal(self, one: schedule.Round, repaired: float) -> None:
         """Waits until what was accepted before now is settled and nothing is late; writes down how long that took."""

@@ -41,6 +41,8 @@ PARKED_PAUSE = 30.0
 TAKE_OVER = 10.0
 GIVE_UP = 60.0
 
+LAST = datetime.max.replace(tzinfo=UTC)
+
 
 class _Asked(NamedTuple):
     times: int
@@ -72,6 +74,8 @@ class Sweep:
         self._asked: dict[str, _Asked] = {}
         self._seen: set[str] = set()
         self._place: tuple[datetime, int] | None = None
+        # Whether this round is through with what is due, and looks at what is due too late.
+        self._ahead = False
         self._started_at = now()
         # Whatever other gateways had left at our start is asked for once, due or not.
         self._first = True
@@ -99,6 +103,10 @@ class Sweep:
 
         return session
 
+    def begin_again(self) -> None:
+        """Forgets when it has asked for what: the next time it sees to all that is overdue."""
+        self._asked.clear()
+
     async def pick_up(self) -> None:
         """Sends what others left in the journal: commands without an owner, cancels, what operators decided.
 
@@ -118,25 +126,40 @@ class Sweep:
 
     async def repair(self) -> None:
         """Looks at the next pages of what is due, and repairs what is overdue. Raises JournalUnavailable."""
-        moment = (
-            datetime.max.replace(tzinfo=UTC) if self._first else datetime.fromtimestamp(self._overdue_before(), UTC)
-        )
         for _ in range(PAGES):
-            page = await self._journal.due_before(moment, self._place, ASK_AT_ONCE)
+            before = self._ahead, self._place
+            page = await self._next_page()
             self._seen.update(entry.command_id for entry in page)
             overdue = [entry for entry in page if self._is_overdue(entry)]
             if overdue and not await self._see_to(overdue):
+                self._ahead, self._place = before
                 return
             if len(page) < ASK_AT_ONCE:
                 self._end_round()
                 return
             self._place = (page[-1].takes_effect_at, page[-1].number)
 
+    async def _next_page(self) -> list[Entry]:
+        """The next rows of this round: those that are due, then those due so late that the clock was set back."""
+        page: list[Entry] = []
+        if not self._ahead:
+            moment = LAST if self._first else datetime.fromtimestamp(self._overdue_before(), UTC)
+            page = await self._journal.due_before(moment, self._place, ASK_AT_ONCE)
+            if self._first or len(page) == ASK_AT_ONCE:
+                return page
+            self._ahead, self._place = True, (self._latest_due(), 0)
+        return page + await self._journal.due_before(LAST, self._place, ASK_AT_ONCE - len(page))
+
     def _end_round(self) -> None:
         self._asked = {command_id: asked for command_id, asked in self._asked.items() if command_id in self._seen}
         self._seen = set()
         self._place = None
+        self._ahead = False
         self._first = False
+
+    def _latest_due(self) -> datetime:
+        """What is due later than this was accepted before the clock was set back."""
+        return now() + timedelta(seconds=self._journal.delay + OTHERS_LATER)
 
     def _overdue_before(self) -> float:
         """A command of ours that was due before (seconds since 1970) is overdue."""
@@ -153,13 +176,18 @@ class Sweep:
         asked = self._asked.get(entry.command_id)
         if asked is not None:
             return asyncio.get_running_loop().time() >= asked.again_at
-        before = self._overdue_before()
-        if entry.owner == self._journal.owner:
-            # What the publisher has yet to send is late, not lost.
-            return entry.takes_effect_at.timestamp() < before and self._publisher.acknowledged(entry)
-        if self._first and entry.accepted_at <= self._started_at:
+        ours = entry.owner == self._journal.owner
+        if ours and not self._publisher.acknowledged(entry):
+            return False  # what the publisher has yet to send is late, not lost
+        if self._first and not ours and entry.accepted_at <= self._started_at:
             return True
-        return entry.takes_effect_at.timestamp() < before - OTHERS_LATER
+        if entry.takes_effect_at > self._latest_due():
+            # When it was accepted there is no telling any more: it is given its delay from now on.
+            delay = (entry.takes_effect_at - entry.accepted_at).total_seconds()
+            self._asked[entry.command_id] = _Asked(0, asyncio.get_running_loop().time() + delay + SILENCE)
+            return False
+        before = self._overdue_before()
+        return entry.takes_effect_at.timestamp() < (before if ours else before - OTHERS_LATER)
 
     async def _see_to(self, overdue: Sequence[Entry]) -> bool:
         """Settles what is known and sends the rest; False: that cannot be done now."""

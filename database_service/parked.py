@@ -4,6 +4,8 @@ import traceback
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from django.db.models import Q
+
 from database_service.database import ALIAS
 from database_service.models import MAX_ERROR, MAX_MESSAGE_TEXT, ParkedCommand
 
@@ -33,7 +35,9 @@ def cause_of(error: Exception) -> str:
 
 def due(now: int, limit: int) -> list[ParkedCommand]:
     """The parked commands whose time has come, in the order they were parked."""
-    return list(ParkedCommand.objects.using(ALIAS).filter(next_attempt_at__lte=now).order_by("notice")[:limit])
+    # No pause is so long: the clock was set back.
+    late = Q(next_attempt_at__lte=now) | Q(next_attempt_at__gt=now + 1000 * 2**RETRIES)
+    return list(ParkedCommand.objects.using(ALIAS).filter(late).order_by("notice")[:limit])
 
 
 def write(parkings: Sequence[Parking], now: int) -> None:

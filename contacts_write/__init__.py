@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         delete_contact,
         discard_command,
         retry_command,
+        together,
         update_contact,
     )
 
@@ -45,6 +46,7 @@ __all__ = [
     "delete_contact",
     "discard_command",
     "retry_command",
+    "together",
     "update_contact",
 ]
 

@@ -101,7 +101,7 @@ def amend_command(
 ) -> Accepted:
     """Asks that a parked command be tried again with other arguments; otherwise as `retry_command`."""
     amended = commands.amended(parked, name=name, expected_version=expected_version)
-    return _operate(Row.Operation.AMEND, amended, notice, actor)
+    return _operate(Row.Operation.AMEND, parked, notice, actor, amended)
 
 
 def discard_command(parked: Command, notice: int, *, actor: str = "") -> Accepted:
@@ -116,6 +116,16 @@ acancel_command = sync_to_async(cancel_command)
 aretry_command = sync_to_async(retry_command)
 aamend_command = sync_to_async(amend_command)
 adiscard_command = sync_to_async(discard_command)
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Within the context whatever is accepted is journaled in one transaction: all of it or, if that fails, none.
+
+    Raises JournalUnavailable.
+    """
+    with _errors(), rows.writing():
+        yield
 
 
 @contextlib.contextmanager
@@ -141,10 +151,11 @@ def _accept(command: Command) -> Accepted:
         return accepted
 
 
-def _operate(kind: str, parked: Command, notice: int, actor: str) -> Accepted:
+def _operate(kind: str, parked: Command, notice: int, actor: str, amended: Command | None = None) -> Accepted:
     with _errors(), rows.writing():
         actor = commands.checked_actor(actor)
-        entry = operations.operate(kind, parked, notice, actor=actor, delay=settings.CONTACTS.delay)
+        delay = settings.CONTACTS.delay
+        entry = operations.operate(kind, parked, notice, actor=actor, delay=delay, amended=amended)
         _take_effect(entry)
         return entry.accepted()
 

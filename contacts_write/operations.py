@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from contacts_write import rows
-from contacts_write.commands import MAX_ACTOR, body_of, kind_of
+from contacts_write.commands import MAX_ACTOR, body_of, kind_of, meta_of
 from contacts_write.entry import Entry
 from contacts_write.errors import NotOperable
 from contacts_write.models import Command as Row
@@ -12,20 +12,22 @@ from protocol.contact_pb2 import Contact
 from protocol.contact_write_pb2 import Command
 
 
-def operate(kind: str, parked: Command, notice: int, *, actor: str, delay: float) -> Entry:
+def operate(
+    kind: str, parked: Command, notice: int, *, actor: str, delay: float, amended: Command | None = None
+) -> Entry:
     """Writes the decision on the row of the command, and returns what is to be sent; runs in `rows.writing`.
 
-    kind: of Row.Operation. parked: the command as it is parked, or for AMEND as it is to be. notice: the number of the
-    newest notice of its parking. A command that the journal does not have, of a foreign client, is adopted: it is
-    journaled as it is parked. delay: seconds, for that.
+    kind: of Row.Operation. parked: the command as it is parked. amended: for AMEND, as it is to be. notice: the number
+    of the newest notice of its parking. A command that the journal does not have, of a foreign client, is adopted: it
+    is journaled as it is parked. delay: seconds, for that.
     Decided twice alike is decided once. Raises NotOperable.
     """
-    body = body_of(parked)
-    row = rows.find(body.meta.command_id) or _adopt(parked, delay)
+    row = rows.find(meta_of(parked).command_id) or _adopt(parked, delay)
     if row.settled_at is not None and row.state != State.HANDED_OVER:
         raise NotOperable(f"command {row.command_id} is {State(row.state).label} already")
     decided: dict[str, object] = {"operation": kind, "operation_notice": notice}
-    if kind == Row.Operation.AMEND:
+    if amended is not None:
+        body = body_of(amended)
         version = body.meta.expected_version if body.meta.HasField("expected_version") else None
         name = body.name if isinstance(body, Contact) else ""
         decided |= {"amended": True, "amended_name": name, "amended_version": version}

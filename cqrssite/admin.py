@@ -19,6 +19,7 @@ from django.views.decorators.csrf import csrf_protect
 import contacts_write
 from contacts_write.entry import Accepted
 from contacts_write.errors import CommandError
+from cqrssite import parked_admin  # noqa: F401  # Django looks for admins in this module alone
 from database_service.models import Contact
 from protocol.rules import MAX_NAME, name_error
 

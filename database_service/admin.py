@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Model, QuerySet
+from django.db.models import Count, Model, QuerySet
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
@@ -12,6 +12,7 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from database_service.models import DatabaseIdentity, Notice, ParkedCommand, Undecodable
+from database_service.preview import asks_for
 from protocol.contact_write_pb2 import Command
 
 # Bytes of a payload that are shown.
@@ -90,15 +91,35 @@ class NoticeAdmin(ReadOnlyAdmin):
         return _search("contacts_write_command", row.command_id)
 
 
-@admin.register(ParkedCommand)
+class CauseFilter(admin.SimpleListFilter):
+    """By cause, with how many commands each has parked; the commonest first."""
+
+    title = "cause"
+    parameter_name = "cause"
+
+    _shown = 50
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        causes = ParkedCommand.objects.values_list("cause").annotate(count=Count("pk")).order_by("-count", "cause")
+        return [(cause, f"{cause} ({count})") for cause, count in causes[: self._shown]]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(cause=self.value()) if self.value() else queryset
+
+
 class ParkedCommandAdmin(ReadOnlyAdmin):
-    list_display = ("command_id", "cause", "attempts", "next_attempt", "parked", "waits_for", "contact", "notices")
-    list_filter = ("cause", ("behind", admin.EmptyFieldListFilter))
+    """Registered by the site, with what an operator can do about them."""
+
+    list_display = (
+        *("command_id", "asks_for", "cause", "attempts", "tried", "next_attempt", "parked", "waits_for"),
+        *("contact", "notices"),
+    )
+    list_filter = (CauseFilter, ("behind", admin.EmptyFieldListFilter))
     search_fields = ("command_id__exact", "contact_id__exact", "behind__exact", "cause__icontains")
     search_help_text = "the id of a command or of a contact, or words of the cause"
     ordering = ("notice",)
     fields = (
-        *("command", "says", "cause", "error", "waits_for", "attempts", "next_attempt", "parked"),
+        *("command", "says", "cause", "error", "waits_for", "attempts", "tried", "next_attempt", "parked"),
         *("contact", "notices"),
     )
 
@@ -109,6 +130,14 @@ class ParkedCommandAdmin(ReadOnlyAdmin):
     @admin.display(description="what it says")
     def says(self, row: ParkedCommand) -> SafeString:
         return format_html("<pre>{}</pre>", str(Command.FromString(bytes(row.payload))))
+
+    @admin.display(description="asks for")
+    def asks_for(self, row: ParkedCommand) -> str:
+        return asks_for(Command.FromString(bytes(row.payload)))
+
+    @admin.display(description="failed last at (UTC)", ordering="tried_at")
+    def tried(self, row: ParkedCommand) -> str:
+        return _moment(row.tried_at)
 
     @admin.display(description="next attempt at (UTC)", ordering="next_attempt_at")
     def next_attempt(self, row: ParkedCommand) -> str:

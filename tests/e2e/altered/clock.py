@@ -5,6 +5,7 @@ The time of day alone: what measures how long something takes goes on as it does
 
 import datetime
 import time
+import types
 
 from tests.e2e.altered import manage, told
 
@@ -27,10 +28,14 @@ class _Datetime(_datetime, metaclass=_Kind):
 
 
 def alter() -> None:
-    """Nothing more: it has to be done before anything takes a copy of the clock."""
+    # It adds deadlines to the time of day, for a core that reads the real one at the same moment.
+    from grpc.aio import _utils
+
+    _utils.time = types.SimpleNamespace(time=_time)
 
 
 if __name__ == "__main__":
+    # Before anything is imported that takes a copy of it.
     time.time = lambda: _time() + _ahead()
     time.time_ns = lambda: _time_ns() + int(_ahead() * 1e9)
     datetime.datetime = _Datetime  # type: ignore[misc]

@@ -47,13 +47,15 @@ DEBUG = CONTACTS.debug
 ALLOWED_HOSTS = CONTACTS.allowed_hosts
 CSRF_TRUSTED_ORIGINS = CONTACTS.allowed_origins
 
-# Channels and daphne need not be apps; as such they would have every service import Twisted at its start.
+# Not "daphne": as an app it has every service import Twisted at its start. Our runserver brings it.
 INSTALLED_APPS = [
     # Before staticfiles: of two commands by one name (runserver) Django takes the first.
     "cqrssite",
     "contacts_read",
     "contacts_write",
     "database_service",
+    "channels",
+    "graphene_django",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -75,6 +77,7 @@ MIDDLEWARE = [
 
 ROOT_URLCONF = "cqrssite.urls"
 ASGI_APPLICATION = "cqrssite.asgi.application"
+GRAPHENE = {"SCHEMA": "cqrssite.gateway.schema.schema", "SCHEMA_OUTPUT": "cqrssite/gateway/schema.graphql"}
 
 TEMPLATES = [
     {

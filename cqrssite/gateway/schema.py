@@ -9,6 +9,6 @@ from .queries import Query
 from .subscriptions import Subscription
 
 SDL = Path(__file__).with_name("schema.graphql")
-SDL_COMMAND = "manage.py printschema > cqrssite/gateway/schema.graphql"
+SDL_COMMAND = "manage.py graphql_schema"
 
 schema = graphene.Schema(query=Query, mutation=Mutation, subscription=Subscription)

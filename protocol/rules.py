@@ -16,6 +16,8 @@ def name_error(name: str) -> str | None:
         return "name must not be empty"
     if len(name) > MAX_NAME:
         return f"name must be at most {MAX_NAME} characters, not {len(name)}"
+    if name.isprintable():
+        return None  # nearly every name, and neither of the two below is
     for character in name:
         # Cc: control characters; Cs: lone surrogates, which UTF-8 cannot carry.
         if unicodedata.category(character) in ("Cc", "Cs"):

@@ -28,6 +28,7 @@ from .plan import Call
 from .rendering import NotCovered
 from .request import GraphQLRequest
 from .schema import schema
+from .writes import WRITES, accept_all
 
 Response = dict[str, Any]
 """A GraphQL response: `data`, and `errors` where there are any."""
@@ -151,6 +152,9 @@ async def outcomes_of(calls: Sequence[Call], kind: OperationType, context: Conte
     if kind is not OperationType.MUTATION:
         found = await asyncio.gather(*[_outcome(call, context, root) for call in calls])
         return {call.field.name: outcome for call, outcome in zip(calls, found, strict=True)}
+    if all(call.field.field in WRITES for call in calls):
+        made = await accept_all(context, [(WRITES[call.field.field], call.arguments) for call in calls])
+        return {call.field.name: outcome for call, outcome in zip(calls, made, strict=False)}
     outcomes: Outcomes = {}
     for call in calls:
         outcome = outcomes[call.field.name] = await _outcome(call, context, root)

@@ -38,6 +38,7 @@ class NoticeFeed:
 
     keep: how many of the last notices stay in memory, for subscribers that come back or fall behind.
     on_notices: called with each batch before any subscriber gets it; must not block.
+    on_greeting: called with the first batch of each connection: whose notices these are, and where they end.
     on_state: called with each new state: "connecting", "live", "missing" (the peer knows only the contract).
     on_history_lost: called with the reason when the feed cannot be continued where it was.
     """
@@ -48,11 +49,13 @@ class NoticeFeed:
         *,
         keep: int = 10_000,
         on_notices: Sequence[Callable[[Sequence[Notice]], None]] = (),
+        on_greeting: Callable[[NoticeBatch], None] = lambda _batch: None,
         on_state: Callable[[State], None] = _ignore,
         on_history_lost: Callable[[str], None] = _ignore,
     ) -> None:
         self._reader = reader
         self._on_notices = list(on_notices)
+        self._on_greeting = on_greeting
         self._on_state = on_state
         self._on_history_lost = on_history_lost
         self._state: State = "connecting"
@@ -174,6 +177,7 @@ class NoticeFeed:
         if self._database and batch.database != self._database:
             raise PositionUnknown(f"the database is {batch.database} now, it was {self._database}")
         self._database, self._is_memory = batch.database, batch.memory
+        self._on_greeting(batch)
 
     def _take(self, batch: NoticeBatch) -> None:
         """Remembers what is new and tells of it. Raises ReadError at a gap, so that it is read again."""

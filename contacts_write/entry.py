@@ -61,11 +61,12 @@ class Entry(NamedTuple):
     def accepted(self) -> Accepted:
         return Accepted(self.command_id, self.contact_id, self.accepted_at, self.takes_effect_at)
 
-    def message(self, now: datetime, *, contract_only: bool = False) -> Command:
+    def message(self, now: datetime, *, seen: str = "", contract_only: bool = False) -> Command:
         """The command as a message sent at `now`.
 
+        seen: the position of a notice; a database whose history lacks it leaves the command.
         contract_only: for parts that may know only the contract, and that are never sent it again: it waits for no
-        other command and is not withdrawn.
+        other command and is not withdrawn, and goes to any database.
         """
         # Whatever the clock did since, the wait is 0 to the delay.
         delay = self.takes_effect_at - self.accepted_at
@@ -77,6 +78,7 @@ class Entry(NamedTuple):
             expected_version=self.amended_version if self.amended else self.expected_version,
             actor=self.actor,
             cancelled=self.cancelled and not contract_only,
+            seen="" if contract_only else seen,
         )
         # Also when it is done: a database that was restored has not done it.
         if self.operation:

@@ -8,12 +8,15 @@ from datetime import datetime
 from typing import Self, TypeVar
 
 from django.db import DatabaseError, connections
+from django.db.backends.utils import CursorWrapper
 
-from contacts_write import rows
+from contacts_write import followed, rows
 from contacts_write.committer import Committer
 from contacts_write.entry import Accepted, Entry
 from contacts_write.errors import JournalFull, JournalUnavailable, NotCancellable, UnknownCommand
+from contacts_write.followed import Seen
 from contacts_write.models import Command as Row
+from contacts_write.models import FollowedDatabase
 from contacts_write.outcomes import Outcomes
 from contacts_write.settlement import Settlement, State, handed_over, settlement_of
 from protocol.contact_write_pb2 import Command
@@ -46,6 +49,13 @@ class Journal:
         # loop's clock).
         self.newest_due = 0.0
         self.heard_at = 0.0
+        # The position of the newest notice that is recorded as seen: a database that lacks it is another one.
+        self.seen = ""
+        # Whether the database has lost what the journal says was applied, and may get it back.
+        self.may_replay = False
+        # Whether the numbers of notices are worth recording: those of a memory store end with it.
+        self.numbered = True
+        self._to_see: Seen | None = None
         self._outcomes = Outcomes(self._record)
         self._committer = Committer(delay, limit, owner, heard=self._outcomes, on_accepted=self._tell_accepted)
         self._waiting = 0
@@ -134,8 +144,22 @@ class Journal:
             self.newest_due = due if self.newest_due > time.time() else max(self.newest_due, due)
             self.heard_at = self._loop.time()
 
+    def see(self, seen: Seen) -> None:
+        """Notes how far the history of the followed database was seen; recorded with the next ends, at most."""
+        self._to_see = seen
+
     async def _record(self, ends: Mapping[str, Settlement]) -> None:
-        await self._committer.call(lambda cursor: rows.settle(cursor, ends))
+        seen, self._to_see = self._to_see, None
+        await self._committer.call(lambda cursor: self._write_ends(cursor, ends, seen))
+        if seen is not None:
+            self.seen = seen.position
+
+    def _write_ends(self, cursor: CursorWrapper, ends: Mapping[str, Settlement], seen: Seen | None) -> None:
+        if not self.numbered:
+            ends = {name: end if end.settled_at is None else end._replace(notice=0) for name, end in ends.items()}
+        rows.settle(cursor, ends)
+        if seen is not None:
+            followed.see(seen)
 
     async def reconcile(self) -> None:
         """Hears from the journal what it missed: an end that another gateway recorded while our notices were cut off.
@@ -152,11 +176,14 @@ class Journal:
     # Asking.
 
     async def is_pending(self, contact_id: str) -> bool:
-        """Whether a command of this contact is unsettled, at any gateway. Raises JournalUnavailable."""
+        """Whether a command of this contact is unsettled, at any gateway, or may have to be replayed.
+
+        Raises JournalUnavailable.
+        """
         if self._committer.unsettled.last(contact_id):
             return True
         last = await self._read(lambda: rows.last_unsettled(contact_id))
-        return last != "" and not self.is_settled(last)
+        return self.may_replay or (last != "" and not self.is_settled(last))
 
     def is_settled(self, command_id: str) -> bool:
         """Whether this process has heard of the command's end and the journal may not say so yet."""
@@ -232,6 +259,16 @@ class Journal:
         while pruned := await self._committer.call(lambda _cursor: rows.prune(settled_before)):
             total += pruned
         return total
+
+    # What the recognition of another database needs. Both raise JournalUnavailable.
+
+    async def followed(self) -> FollowedDatabase | None:
+        """The database that is followed; None: none yet."""
+        return await self._read(followed.read)
+
+    async def write(self, work: Callable[[], T]) -> T:
+        """What `work` returns, once what it writes to the journal's database is committed."""
+        return await self._committer.call(lambda _cursor: work())
 
     async def _read(self, query: Callable[[], T]) -> T:
         try:

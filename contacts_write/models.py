@@ -57,6 +57,12 @@ class Command(models.Model):
     reason = models.CharField(max_length=9, blank=True, choices=Reason.choices, help_text="why it was rejected")
     version = models.BigIntegerField(null=True, blank=True, help_text="the contact's, when the command was settled")
     settled_at = models.DateTimeField(null=True, blank=True)
+    notice_number = models.BigIntegerField(
+        "notice number",
+        null=True,
+        blank=True,
+        help_text="of the notice of its end, in the history of the database that is followed: the order of the effects",
+    )
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     cancel_requested_by = models.CharField(max_length=150, blank=True)
     sent_at = models.DateTimeField(
@@ -109,3 +115,31 @@ class Command(models.Model):
 
     def __str__(self) -> str:
         return self.command_id
+
+
+class FollowedDatabase(models.Model):
+    """The database that all gateways of this journal follow, and how far they have seen its history. One row."""
+
+    ROW = 1
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=ROW, editable=False)
+    generation = models.BigIntegerField(help_text="one more each time that another history was followed")
+    database = models.CharField("identity", max_length=100)
+    number = models.BigIntegerField("number", help_text="of the furthest notice seen; 0: none was yet")
+    position = models.CharField(max_length=100, help_text="of the furthest notice seen, or where it was begun")
+    memory = models.BooleanField(help_text="whether its history ends with its process, which is no loss")
+    lost_at = models.DateTimeField(
+        null=True, blank=True, help_text="when another history was found in its place: publishing pauses since then"
+    )
+    lost_why = models.CharField(max_length=MAX_MESSAGE, blank=True)
+    # What a replay found out about the database in its place; kept, since what is replayed blurs it.
+    common_number = models.BigIntegerField(
+        null=True, blank=True, help_text="of the last notice that both histories have"
+    )
+    common_position = models.CharField(max_length=100, blank=True)
+
+    class Meta:
+        verbose_name = "followed database"
+
+    def __str__(self) -> str:
+        return self.database

@@ -42,6 +42,7 @@ class CommandPublisher:
     def __init__(self, journal: Journal, link: MqttLink, *, single: bool = False, in_flight: int = 16) -> None:
         self.single = single
         self._handing_over = False
+        self._paused = False
         self._journal = journal
         self._link = link
         self._slots = asyncio.Semaphore(in_flight)
@@ -63,8 +64,21 @@ class CommandPublisher:
 
     @property
     def connected(self) -> bool:
-        """Whether there is a connection to the broker."""
-        return self._link.connected
+        """Whether anything can be sent: there is a connection to the broker, and no pause."""
+        return self._link.connected and not self._paused
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is sent, whatever is accepted; when that ends, all that is unsettled is sent again."""
+        return self._paused
+
+    @paused.setter
+    def paused(self, value: bool) -> None:
+        if self._paused and not value:
+            # Rows may wait for others than before.
+            self.on_connect()
+        self._paused = value
+        self._wake.set()
 
     @property
     def lag(self) -> int:
@@ -130,8 +144,10 @@ class CommandPublisher:
     async def send(self, entries: Sequence[Entry]) -> None:
         """Sends rows, of whatever gateway, beside the cursor; returns once the broker has acknowledged them all.
 
-        Raises BrokerAway; those that are our own are sent when it is back.
+        Raises BrokerAway, also in a pause; those that are our own are sent when it is back.
         """
+        if self._paused:
+            raise BrokerAway("nothing is sent in a pause")
         size = 1 if self.single else topics.BATCH_SIZE
         ours = [entry for entry in entries if entry.owner == self._journal.owner]
         self._in_flight.update(entry.number for entry in ours)
@@ -161,7 +177,7 @@ class CommandPublisher:
         """Waits for what is to be sent next."""
         while True:
             self._wake.clear()
-            if not self._link.connected:
+            if not self.connected:
                 await self._wait(LOOK_AGAIN)
             elif self._cancels:
                 return self._take(self._cancels)
@@ -263,15 +279,15 @@ class CommandPublisher:
         )
 
     def _pack(self, entries: Sequence[Entry]) -> Iterator[tuple[str, bytes]]:
-        moment = now()
+        moment, seen = now(), self._journal.seen
         cancelled = [entry for entry in entries if entry.cancelled and not self.once]
         others = [entry for entry in entries if not entry.cancelled or self.once]
         if len(others) == 1:
-            command = others[0].message(moment, contract_only=self.once)
+            command = others[0].message(moment, seen=seen, contract_only=self.once)
             yield _TOPICS[others[0].kind], body_of(command).SerializeToString()
         for topic, part in ((topics.BATCH, others if len(others) > 1 else []), (topics.CANCEL, cancelled)):
             if part:
-                messages = [entry.message(moment, contract_only=self.once) for entry in part]
+                messages = [entry.message(moment, seen=seen, contract_only=self.once) for entry in part]
                 yield topic, CommandBatch(command=messages).SerializeToString()
 
     async def _mark_sent(self, command_ids: Sequence[str]) -> None:

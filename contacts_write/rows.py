@@ -122,14 +122,14 @@ def settle(cursor: CursorWrapper, settlements: Mapping[str, Settlement]) -> None
         if state in (State.PARKED, State.HANDED_OVER):
             others.append((*values, notice, command_id))
         else:
-            ends.append((*values, command_id))
+            ends.append((*values, notice or None, command_id))
     update = f"UPDATE {TABLE} SET state=%s, message=%s, reason=%s, version=%s, settled_at=%s"
     if others:
         # A newer notice than the one that an operation answers is what came of it.
         answered = ", operation_open = (operation_open AND operation_notice >= %s)"
         cursor.executemany(update + answered + " WHERE command_id=%s AND settled_at IS NULL", others)
     if ends:
-        cursor.executemany(f"{update} WHERE command_id=%s AND {_CAN_END}", ends)
+        cursor.executemany(f"{update}, notice_number=%s WHERE command_id=%s AND {_CAN_END}", ends)
 
 
 def mark_sent(command_ids: Iterable[str]) -> None:
@@ -166,6 +166,24 @@ def ended(command_ids: Sequence[str]) -> dict[str, Settlement]:
             "command_id", "state", "message", "reason", "version", "settled_at"
         )
     }
+
+
+def chain_anew() -> int:
+    """Has unsettled rows that wait for what has ended wait for the last unsettled one of their contact before them.
+
+    For another database than the one in which it ended, which may never hear of it. Returns how many there were.
+    """
+    rows = Row.objects.using(database()).filter(settled_at=None)
+    columns = list(rows.order_by("number").values_list("number", "command_id", "contact_id", "depends_on"))
+    unsettled = {command_id for _, command_id, _, _ in columns}
+    last: dict[str, str] = {}
+    changed = 0
+    for number, command_id, contact_id, depends_on in columns:
+        if depends_on and depends_on not in unsettled:
+            rows.filter(number=number).update(depends_on=last.get(contact_id, ""))
+            changed += 1
+        last[contact_id] = command_id
+    return changed
 
 
 def prune(settled_before: datetime, limit: int = CHUNK) -> int:

@@ -103,6 +103,10 @@ class Sweep:
 
         return session
 
+    def begin_again(self) -> None:
+        """Forgets when it has asked for what: the next time it sees to all that is overdue."""
+        self._asked.clear()
+
     async def pick_up(self) -> None:
         """Sends what others left in the journal: commands without an owner, cancels, what operators decided.
 

@@ -1,7 +1,8 @@
 """/healthz: this process lives. /readyz: whether it can serve, and which of the parts it stands on are well.
 
 /readyz answers 200 with status "ready", or "degraded" while all is served but something is amiss: the broker is away
-(mutations are accepted and flow when it is back), or the read side knows only the contract (no notices, no outcomes).
+(mutations are accepted and flow when it is back), the read side knows only the contract (no notices, no outcomes), or
+the database was reset or restored (mutations are accepted and wait until an operator has decided).
 It answers 503 with status "unavailable" when mutations cannot be journaled or contacts cannot be read.
 """
 
@@ -82,6 +83,7 @@ class Probes:
             "reader": reader,
             "database": database,
             "notices": _notices(gateway),
+            "history": _history(gateway),
         }
 
     async def _read_side(self, gateway: Gateway) -> tuple[Part, Part]:
@@ -121,6 +123,11 @@ def _notices(gateway: Gateway) -> Part:
             return Part(False, False, "the read side knows only the contract: no notices, no outcomes")
         case state:
             return Part(False, False, state)
+
+
+def _history(gateway: Gateway) -> Part:
+    """Whether the database is the one that this system has followed."""
+    return Part(not gateway.recognition.lost, False, gateway.recognition.lost)
 
 
 async def _answer(send: Send, code: int, body: dict[str, object], *headers: tuple[bytes, bytes]) -> None:

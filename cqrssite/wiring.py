@@ -16,12 +16,13 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from contacts_read.client import ReadClient
-from contacts_read.errors import ExtensionMissing, ReadError
+from contacts_read.errors import ExtensionMissing, PositionTooOld, PositionUnknown, ReadError
 from contacts_read.feed import NoticeFeed, State
 from contacts_write.errors import JournalUnavailable
 from contacts_write.journal import Journal
 from contacts_write.mqtt import MqttLink
 from contacts_write.publisher import CommandPublisher
+from contacts_write.recognition import Recognition, Refusals
 from contacts_write.sweep import Sweep
 from cqrssite.environment import Environment
 from protocol import topics
@@ -32,6 +33,9 @@ log = logging.getLogger("cqrssite.wiring")
 
 # Seconds between two prunings of the journal.
 PRUNE_EVERY = 3600.0
+
+# What the reader says to a position that cannot be read on from.
+REFUSALS = Refusals(unknown=PositionUnknown, too_old=PositionTooOld)
 
 
 class GatewayNotOpen(Exception):
@@ -75,7 +79,19 @@ class Gateway:
         self.owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self.reader = ReadClient(contacts.reader_address, token=contacts.read_token)
         self.journal = Journal(contacts.delay, contacts.journal_limit, self.owner)
-        self.feed = NoticeFeed(self.reader, on_notices=[self.journal.settle], on_state=self._note_notices)
+        self.recognition = Recognition(
+            self.journal,
+            self.reader.read_notices,
+            refusals=REFUSALS,
+            away=(ReadError,),
+            on_change=self._note_database,
+        )
+        self.feed = NoticeFeed(
+            self.reader,
+            on_notices=[self.recognition.hear, self.journal.settle],
+            on_greeting=self.recognition.greet,
+            on_state=self._note_notices,
+        )
         self.link = MqttLink(
             contacts.broker_address,
             name="contacts-gateway",
@@ -99,6 +115,7 @@ class Gateway:
             await opened.enter_async_context(self.journal)
             opened.push_async_callback(self._end_tasks)
             self._start("notices", self.feed.run())
+            self._start("recognition", self.recognition.run())
             self._start("link", self.link.run())
             self._start("publisher", self.publisher.run())
             self._start("sweep", self.sweep.run())
@@ -114,8 +131,15 @@ class Gateway:
 
     def _note_notices(self, state: State) -> None:
         """Without notices no command is ever settled: then the broker's acknowledgement is all there is."""
+        if state != "live":
+            self.recognition.part()
         if state != "connecting":
             self.publisher.handing_over = state == "missing"
+
+    def _note_database(self, lost: bool) -> None:
+        """What is sent to another database than the one that is followed would take effect before what that lacks."""
+        self.publisher.paused = lost
+        self.sweep.begin_again()
 
     def _start(self, name: str, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work, name=f"gateway {name}")

@@ -3,15 +3,21 @@
 The folder of its database is that of CONTACTS_VAR, which must be migrated.
 """
 
+import itertools
 import json
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import django
 
-# Seconds for each.
+T = TypeVar("T")
+
+# Seconds for each figure, at most.
 _DURATION = 1.5
+# Commands that are made beforehand for each.
+_COMMANDS = 40_000
 
 
 def main() -> None:
@@ -26,25 +32,24 @@ def main() -> None:
         ids = [row[0] for row in database.execute("SELECT id FROM contact ORDER BY random() LIMIT 2000")]
     results = {}
     for size in (1, 100, 1000):
-        commands = [
-            [add(f"Ada {number}") for number in range(size)]
-            for _ in range(max(20, 40_000 // size) if size > 1 else 4000)
-        ]
-        batches = iter(commands)
-        results[f"apply_{size}"] = size * _rate(lambda batches=batches: apply(next(batches)), len(commands))
-    results["contact"] = _rate(lambda: get_contacts([ids[time.perf_counter_ns() % len(ids)]]))
-    results["contact_30"] = 30 * _rate(lambda: get_contacts(ids[:30]))
-    results["list"] = _rate(lambda: list_contacts(10))
+        commands = (add(f"Ada {number}") for number in range(min(_COMMANDS, 4000 * size)))
+        batches = [list(itertools.islice(commands, size)) for _ in range(min(_COMMANDS // size, 4000))]
+        results[f"apply_{size}"] = size * _rate(apply, batches)
+    results["contact"] = _rate(get_contacts, ([contact_id] for contact_id in itertools.cycle(ids)))
+    results["contact_30"] = 30 * _rate(get_contacts, itertools.repeat(ids[:30]))
+    results["list"] = _rate(list_contacts, itertools.repeat(10))
     print(json.dumps(results))
 
 
-def _rate(work: Callable[[], object], most: int = 10_000_000) -> float:
-    """How often a second it can be done, in so many seconds or so many times."""
+def _rate(work: Callable[[T], object], arguments: Iterable[T]) -> float:
+    """How often a second it can be done, until the time or the arguments are used up."""
     started = time.perf_counter()
     count = 0
-    while count < most and time.perf_counter() - started < _DURATION:
-        work()
+    for argument in arguments:
+        work(argument)
         count += 1
+        if time.perf_counter() - started > _DURATION:
+            break
     return count / (time.perf_counter() - started)
 
 

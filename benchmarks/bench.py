@@ -123,7 +123,7 @@ class Bench:
         return load
 
     async def _try(self, address: str, body: str, ids: Path | None) -> None:
-        one = ids.read_text().split("\n", 1)[0] if ids else ""
+        one = (await asyncio.to_thread(ids.read_text)).split("\n", 1)[0] if ids else ""
         async with Client(address, connections=1) as client:
             await client.at_once(body.replace("~I~", one), 1)
 

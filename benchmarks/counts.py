@@ -36,6 +36,14 @@ class Counts:
             what=f"all that was accepted is committed ({self.accepted - self.committed} are not)",
         )
 
+    async def all_settled(self, within: float) -> None:
+        """Waits until the journal knows the end of all that was accepted: nothing is left to do."""
+        await until(lambda: not self._unsettled(), within=within, what="the journal knows the end of every command")
+
+    def _unsettled(self) -> int:
+        query = "SELECT EXISTS (SELECT 1 FROM contacts_write_command WHERE settled_at IS NULL)"
+        return int(self._journal.execute(query).fetchone()[0])
+
     def close(self) -> None:
         self._journal.close()
         self._contacts.close()

@@ -27,6 +27,7 @@ class Connection(asyncio.Protocol):
     """One connection: sends requests, and has their answers in the order in which they were sent."""
 
     def __init__(self) -> None:
+        self.closed = False
         self._transport: asyncio.Transport | None = None
         self._rest = b""
         self._waiting: deque[tuple[float, asyncio.Future[Answered]]] = deque()
@@ -58,6 +59,7 @@ class Connection(asyncio.Protocol):
                 answer.set_exception(LoadFailed(f"answered with {head.decode()} {body.decode(errors='replace')}"))
 
     def connection_lost(self, error: Exception | None) -> None:
+        self.closed = True
         for _, answer in self._waiting:
             answer.set_exception(LoadFailed(f"the connection was lost: {error or 'closed by the server'}"))
 
@@ -77,18 +79,23 @@ class Client:
         self._connections: list[Connection] = []
 
     async def __aenter__(self) -> "Client":
-        host, _, port = self._address.rpartition(":")
-        loop = asyncio.get_running_loop()
-        for _ in range(self._count):
-            _, connection = await loop.create_connection(Connection, host, int(port))
-            self._connections.append(connection)
+        await self._connect()
         return self
 
     async def __aexit__(self, *_exception: object) -> None:
         for connection in self._connections:
             connection.close()
 
-    def post(self, body: str) -> "asyncio.Future[Answered]":
+    async def _connect(self) -> None:
+        """Opens the connections, and those again that the server closed since nothing came over them."""
+        host, _, port = self._address.rpartition(":")
+        loop = asyncio.get_running_loop()
+        self._connections = [connection for connection in self._connections if not connection.closed]
+        while len(self._connections) < self._count:
+            _, connection = await loop.create_connection(Connection, host, int(port))
+            self._connections.append(connection)
+
+    def _post(self, body: str) -> "asyncio.Future[Answered]":
         """Sends a GraphQL request, each "~U~" in it made unique."""
         self._number += 1
         # Numbered within the request too: a document of many mutations has many names.
@@ -105,20 +112,22 @@ class Client:
 
         Raises LoadFailed when a request is not answered as it should be, or the rate cannot be kept.
         """
+        await self._connect()
         loop = asyncio.get_running_loop()
         answers: list[asyncio.Future[Answered]] = []
         started = loop.time()
         while (elapsed := loop.time() - started) < seconds:
             due = int(min(elapsed, seconds) * rate) - len(answers)
-            answers += [self.post(body) for _ in range(due)]
+            answers += [self._post(body) for _ in range(due)]
             await asyncio.sleep(_TICK)
         async with asyncio.timeout(30):
             return [checked(answered) for answered in await asyncio.gather(*answers)]
 
     async def at_once(self, body: str, count: int) -> Sequence[Answered]:
         """Sends so many requests at once; all the answers."""
+        await self._connect()
         async with asyncio.timeout(60):
-            return [checked(answered) for answered in await asyncio.gather(*(self.post(body) for _ in range(count)))]
+            return [checked(answered) for answered in await asyncio.gather(*(self._post(body) for _ in range(count)))]
 
 
 def checked(answered: Answered) -> Answered:

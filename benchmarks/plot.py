@@ -27,7 +27,7 @@ def svg(run: Run) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_LABELS + _BARS + 90} {height}" '
         'font-family="system-ui, sans-serif" font-size="12">',
         '<rect width="100%" height="100%" fill="white"/>',
-        '<text x="12" y="22" font-size="15" font-weight="600">Rates, as a share of the hello-world of the same run</text>',
+        '<text x="12" y="22" font-size="15" font-weight="600">Rates, as a share of the hello-world of the run</text>',
         f'<text x="12" y="40" fill="#555">{run.gateways} gateway process{"es" if run.gateways > 1 else ""}, '
         "64 connections, logarithmic; the mark is the Go original</text>",
     ]

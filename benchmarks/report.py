@@ -50,7 +50,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Run:
-    """All figures of one run, in the order in which they were measured. without: why figures are missing, by scenario."""
+    """All figures of one run, in the order they were measured. without: why figures are missing, by scenario."""
 
     hello: Hello
     figures: Sequence[Figure]

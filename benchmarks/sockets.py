@@ -1,4 +1,4 @@
-"""Many WebSocket clients in one process, that do as little as a client can: ten thousand must cost us next to nothing."""
+"""Many WebSocket clients in one process, that do as little as a client can: ten thousand must cost next to nothing."""
 
 import asyncio
 import base64

@@ -6,7 +6,7 @@ import logging
 from contacts_read.connection import Connection
 from contacts_read.errors import ExtensionMissing, ReadError, ReaderUnavailable
 from contacts_read.gather import Batch, Question
-from protocol.contact_pb2 import OK, ContactReference
+from protocol.contact_pb2 import ContactReference, RequestResponse
 from protocol.contact_read_pb2 import (
     ContactArrayRequestResponse,
     ContactRequestResponse,
@@ -87,8 +87,8 @@ class Answers:
 
 
 def _hand_over(batch: Batch, question: Question, reply: ContactRequestResponse | ContactArrayRequestResponse) -> None:
-    """Answers the question. In the contract ERROR to an id means that there is no such contact."""
-    is_ok = reply.response.status == OK
+    """Answers the question. In the contract RequestResponse.ERROR to an id means that there is no such contact."""
+    is_ok = reply.response.status == RequestResponse.OK
     if isinstance(reply, ContactRequestResponse):
         batch.answer(question, reply.contact if is_ok else None)
     elif is_ok:

@@ -8,7 +8,7 @@ import grpc
 
 from contacts_write.commands import body_of, meta_of
 from contacts_write.holding import Held
-from protocol.contact_pb2 import ERROR, Operation, RequestResponse
+from protocol.contact_pb2 import Operation, RequestResponse
 from protocol.contact_write_pb2 import Command, CommandBatch
 from protocol.contact_write_pb2_grpc import ContactWriterStub
 
@@ -101,7 +101,7 @@ class ContractApply:
             body_of(command), timeout=DEADLINE, wait_for_ready=wait_for_ready, metadata=metadata
         )
         self._remember(meta.command_id)
-        if answer.status == ERROR:
+        if answer.status == RequestResponse.ERROR:
             log.warning("the database service rejects %s: %s command=%s", kind, answer.Message, meta.command_id)
 
     def _remember(self, command_id: str) -> None:

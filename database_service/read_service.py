@@ -9,7 +9,7 @@ from database_service.errors import InvalidRequest, PositionInvalid
 from database_service.statuses import Context, statuses
 from database_service.threads import DatabaseThreads
 from database_service.watch import NoticeWatch
-from protocol.contact_pb2 import ERROR, OK, Contact, ContactReference, RequestResponse
+from protocol.contact_pb2 import Contact, ContactReference, RequestResponse
 from protocol.contact_read_pb2 import (
     ContactArrayRequestResponse,
     ContactRequestResponse,
@@ -97,12 +97,16 @@ def _read(contact_ids: Sequence[str], counts: Sequence[int]) -> ReadReply:
 
 def _answer(contact_id: str, contact: Contact | None) -> ContactRequestResponse:
     if contact is not None:
-        return ContactRequestResponse(response=RequestResponse(status=OK, Message="OK"), contact=contact)
+        return ContactRequestResponse(
+            response=RequestResponse(status=RequestResponse.OK, Message="OK"), contact=contact
+        )
     message = id_error(contact_id) or missing(contact_id)
-    return ContactRequestResponse(response=RequestResponse(status=ERROR, Message=message))
+    return ContactRequestResponse(response=RequestResponse(status=RequestResponse.ERROR, Message=message))
 
 
 def _list(count: int, listed: list[Contact]) -> ContactArrayRequestResponse:
     if error := count_error(count):
-        return ContactArrayRequestResponse(response=RequestResponse(status=ERROR, Message=error))
-    return ContactArrayRequestResponse(response=RequestResponse(status=OK, Message="OK"), contact=listed[:count])
+        return ContactArrayRequestResponse(response=RequestResponse(status=RequestResponse.ERROR, Message=error))
+    return ContactArrayRequestResponse(
+        response=RequestResponse(status=RequestResponse.OK, Message="OK"), contact=listed[:count]
+    )

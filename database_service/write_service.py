@@ -5,7 +5,7 @@ from database_service.offer import offer_of
 from database_service.statuses import Context, statuses
 from database_service.threads import DatabaseThreads
 from database_service.writer import CommandWriter
-from protocol.contact_pb2 import ERROR, OK, Contact, ContactReference, RequestResponse
+from protocol.contact_pb2 import Contact, ContactReference, RequestResponse
 from protocol.contact_write_pb2 import ApplyReply, Command, CommandBatch, UndecodableBatch
 from protocol.contact_write_pb2_grpc import ContactWriterServicer
 from protocol.notice_pb2 import Notice
@@ -41,7 +41,7 @@ class ContactWriter(ContactWriterServicer):
     async def RecordUndecodable(self, request: UndecodableBatch, context: Context) -> RequestResponse:
         async with statuses(context):
             await self._threads.write(undecodable.record, request.undecodable)
-            return RequestResponse(status=OK, Message="Recorded")
+            return RequestResponse(status=RequestResponse.OK, Message="Recorded")
 
     async def _apply_one(self, command: Command, context: Context) -> RequestResponse:
         offer = offer_of(command)
@@ -51,6 +51,8 @@ class ContactWriter(ContactWriterServicer):
             outcome = await self._threads.write(notices.outcomes, [offer.command_id])
         if not outcome.notice:
             message = f"it depends on the command {offer.depends_on}, which is not settled: send it again"
-            return RequestResponse(status=ERROR, Message=message)
+            return RequestResponse(status=RequestResponse.ERROR, Message=message)
         notice = outcome.notice[0]
-        return RequestResponse(status=OK if notice.kind in _DONE else ERROR, Message=notice.message)
+        return RequestResponse(
+            status=RequestResponse.OK if notice.kind in _DONE else RequestResponse.ERROR, Message=notice.message
+        )

@@ -9,13 +9,6 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class StatusEnum(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-    __slots__ = ()
-    OK: _ClassVar[StatusEnum]
-    ERROR: _ClassVar[StatusEnum]
-OK: StatusEnum
-ERROR: StatusEnum
-
 class Contact(_message.Message):
     __slots__ = ("id", "name", "last_updated", "version", "meta")
     ID_FIELD_NUMBER: _ClassVar[int]
@@ -80,8 +73,14 @@ class Operation(_message.Message):
 
 class RequestResponse(_message.Message):
     __slots__ = ("status", "Message")
+    class StatusEnum(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        OK: _ClassVar[RequestResponse.StatusEnum]
+        ERROR: _ClassVar[RequestResponse.StatusEnum]
+    OK: RequestResponse.StatusEnum
+    ERROR: RequestResponse.StatusEnum
     STATUS_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
-    status: StatusEnum
+    status: RequestResponse.StatusEnum
     Message: str
-    def __init__(self, status: _Optional[_Union[StatusEnum, str]] = ..., Message: _Optional[str] = ...) -> None: ...
+    def __init__(self, status: _Optional[_Union[RequestResponse.StatusEnum, str]] = ..., Message: _Optional[str] = ...) -> None: ...

@@ -15,7 +15,7 @@ from contacts_read.errors import (
     PositionUnknown,
     ReaderUnavailable,
 )
-from protocol.contact_pb2 import ERROR, Contact, ContactReference, RequestResponse
+from protocol.contact_pb2 import Contact, ContactReference, RequestResponse
 from protocol.contact_read_pb2 import (
     ContactArrayRequestResponse,
     ContactRequestResponse,
@@ -203,7 +203,7 @@ class ContractDatabase(ContactReaderServicer):
     def _contact(self, contact_id: str) -> ContactRequestResponse:
         contact = self.store.contacts.get(contact_id)
         if contact is None:
-            missing = RequestResponse(status=ERROR, Message=f"user with id {contact_id} not found")
+            missing = RequestResponse(status=RequestResponse.ERROR, Message=f"user with id {contact_id} not found")
             return ContactRequestResponse(response=missing)
         return ContactRequestResponse(contact=contact)
 

@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from database_service import batch, notices, watch, writer
 from database_service.server import DatabaseServer
-from protocol.contact_pb2 import ERROR, OK, Contact, ContactReference
+from protocol.contact_pb2 import Contact, ContactReference, RequestResponse
 from protocol.contact_read_pb2 import ListContactsFilter, NoticesRequest, OutcomesRequest, ReadRequest, WatchRequest
 from protocol.contact_read_pb2_grpc import ContactReaderStub
 from protocol.contact_write_pb2 import CommandBatch, Undecodable, UndecodableBatch
@@ -72,42 +72,45 @@ async def refusal(code: grpc.StatusCode) -> AsyncIterator[list[str]]:
 
 async def test_the_contract_adds_lists_updates_and_deletes(database: Database):
     answer = await database.write.AddContact(Contact(name="Ada"))
-    assert (answer.status, answer.Message) == (OK, "Contact added")
+    assert (answer.status, answer.Message) == (RequestResponse.OK, "Contact added")
     (ada,) = (await database.read.ListContacts(ListContactsFilter(count=10))).contact
     assert ada.name == "Ada"
     assert abs(ada.last_updated.seconds - time.time()) < 60
 
     answer = await database.write.UpdateContact(Contact(id=ada.id, name="Grace"))
-    assert (answer.status, answer.Message) == (OK, "Contact updated")
+    assert (answer.status, answer.Message) == (RequestResponse.OK, "Contact updated")
     found = await database.read.GetContact(ContactReference(id=ada.id))
-    assert (found.response.status, found.contact.name, found.contact.version) == (OK, "Grace", 2)
+    assert (found.response.status, found.contact.name, found.contact.version) == (RequestResponse.OK, "Grace", 2)
 
     answer = await database.write.DeleteContact(ContactReference(id=ada.id))
-    assert (answer.status, answer.Message) == (OK, "Contact deleted")
+    assert (answer.status, answer.Message) == (RequestResponse.OK, "Contact deleted")
     assert not (await database.read.ListContacts(ListContactsFilter(count=10))).contact
 
 
 async def test_a_missing_contact_is_an_error_inside_an_answer_that_is_ok(database: Database):
     found = await database.read.GetContact(ContactReference(id="nobody"))
-    assert (found.response.status, found.response.Message) == (ERROR, "user with id nobody not found")
+    assert (found.response.status, found.response.Message) == (RequestResponse.ERROR, "user with id nobody not found")
     assert not found.HasField("contact")
     for call, request in (
         (database.write.UpdateContact, Contact(id="nobody", name="Ada")),
         (database.write.DeleteContact, ContactReference(id="nobody")),
     ):
         answer = await call(request)
-        assert (answer.status, answer.Message) == (ERROR, "user with id nobody not found")
+        assert (answer.status, answer.Message) == (RequestResponse.ERROR, "user with id nobody not found")
 
 
 async def test_bad_input_is_an_error_inside_an_answer_that_is_ok(database: Database):
     answer = await database.write.AddContact(Contact(name="  "))
-    assert (answer.status, answer.Message) == (ERROR, "name must not be empty")
+    assert (answer.status, answer.Message) == (RequestResponse.ERROR, "name must not be empty")
     found = await database.read.GetContact(ContactReference(id="?" * 10_000))
-    assert found.response.status == ERROR
+    assert found.response.status == RequestResponse.ERROR
     assert len(found.response.Message) < 200
     for count in (-1, 1001):
         listed = await database.read.ListContacts(ListContactsFilter(count=count))
-        assert (listed.response.status, listed.response.Message) == (ERROR, f"count must be 0 to 1000, not {count}")
+        assert (listed.response.status, listed.response.Message) == (
+            RequestResponse.ERROR,
+            f"count must be 0 to 1000, not {count}",
+        )
 
 
 async def test_contacts_are_listed_in_the_order_they_were_added(database: Database):
@@ -116,7 +119,7 @@ async def test_contacts_are_listed_in_the_order_they_were_added(database: Databa
         await database.write.AddContact(Contact(name=name))
     for count in (0, 1, 5, 12, 1000):
         listed = await database.read.ListContacts(ListContactsFilter(count=count))
-        assert listed.response.status == OK
+        assert listed.response.status == RequestResponse.OK
         assert [contact.name for contact in listed.contact] == names[:count]
 
 
@@ -132,12 +135,12 @@ async def test_a_command_that_is_repeated_through_the_contract_is_answered_as_th
 async def test_order_and_cancels_work_through_the_contract(database: Database):
     update_ada = Contact(id="ada", name="Grace", meta=meta("two", depends_on="one"))
     answer = await database.write.UpdateContact(update_ada)
-    assert answer.status == ERROR
+    assert answer.status == RequestResponse.ERROR
     assert "one" in answer.Message
     await database.write.AddContact(Contact(id="ada", name="Ada", meta=meta("one")))
-    assert (await database.write.UpdateContact(update_ada)).status == OK
+    assert (await database.write.UpdateContact(update_ada)).status == RequestResponse.OK
     answer = await database.write.DeleteContact(ContactReference(id="ada", meta=meta("three", cancelled=True)))
-    assert (answer.status, answer.Message) == (OK, "Cancelled")
+    assert (answer.status, answer.Message) == (RequestResponse.OK, "Cancelled")
 
 
 # Extensions
@@ -166,14 +169,24 @@ async def test_read_answers_each_question_in_order(database: Database):
     asked = [contact_of(second), "nobody", contact_of(first), contact_of(second)]
     reply = await database.read.Read(ReadRequest(contact_id=asked, list_count=[2, 0, 1, -1]))
     assert [answer.contact.name for answer in reply.contact] == ["Grace", "", "Ada", "Grace"]
-    assert [answer.response.status for answer in reply.contact] == [OK, ERROR, OK, OK]
+    assert [answer.response.status for answer in reply.contact] == [
+        RequestResponse.OK,
+        RequestResponse.ERROR,
+        RequestResponse.OK,
+        RequestResponse.OK,
+    ]
     assert [[contact.name for contact in answer.contact] for answer in reply.list] == [
         ["Ada", "Grace"],
         [],
         ["Ada"],
         [],
     ]
-    assert [answer.response.status for answer in reply.list] == [OK, OK, OK, ERROR]
+    assert [answer.response.status for answer in reply.list] == [
+        RequestResponse.OK,
+        RequestResponse.OK,
+        RequestResponse.OK,
+        RequestResponse.ERROR,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -231,7 +244,7 @@ async def test_undecodable_messages_are_recorded(database: Database):
     answer = await database.write.RecordUndecodable(
         UndecodableBatch(undecodable=[Undecodable(topic="CONTACT/ADD", payload=b"\xff", reason="no Contact")])
     )
-    assert answer.status == OK
+    assert answer.status == RequestResponse.OK
 
 
 # Watching
@@ -369,7 +382,7 @@ async def test_a_database_in_trouble_is_unavailable_and_nothing_is_lost(
     assert len(said) == 1, "one line for one outage"
     await database.write.Apply(CommandBatch(command=[command]))
     found = await database.read.GetContact(ContactReference(id=contact_of(command)))
-    assert found.response.status == OK
+    assert found.response.status == RequestResponse.OK
 
 
 async def test_a_defect_in_following_the_notices_is_told_to_who_watches(

@@ -21,7 +21,7 @@ FIELDS = [
     ("protocol.Contact", "id", 1, STRING, False, None),
     ("protocol.Contact", "name", 2, STRING, False, None),
     ("protocol.Contact", "last_updated", 5, MESSAGE, False, "google.protobuf.Timestamp"),
-    ("protocol.RequestResponse", "status", 1, ENUM, False, "protocol.StatusEnum"),
+    ("protocol.RequestResponse", "status", 1, ENUM, False, "protocol.RequestResponse.StatusEnum"),
     ("protocol.RequestResponse", "Message", 2, STRING, False, None),
     ("protocol.ContactRequestResponse", "response", 1, MESSAGE, False, "protocol.RequestResponse"),
     ("protocol.ContactRequestResponse", "contact", 2, MESSAGE, False, "protocol.Contact"),
@@ -74,7 +74,7 @@ def test_a_method_of_the_contract_keeps_its_name_and_types(service, method, requ
 
 
 def test_statuses_keep_their_numbers():
-    assert dict(contact_pb2.StatusEnum.items()) == {"OK": 0, "ERROR": 1}
+    assert dict(contact_pb2.RequestResponse.StatusEnum.items()) == {"OK": 0, "ERROR": 1}
 
 
 def test_topics_keep_their_names():
@@ -90,7 +90,7 @@ def test_a_contact_has_the_bytes_the_go_example_sends():
 
 def test_a_list_answer_has_the_bytes_the_go_example_sends():
     answer = contact_read_pb2.ContactArrayRequestResponse(
-        response=contact_pb2.RequestResponse(status=contact_pb2.ERROR, Message="no"),
+        response=contact_pb2.RequestResponse(status=contact_pb2.RequestResponse.ERROR, Message="no"),
         contact=[contact_pb2.Contact(id="a"), contact_pb2.Contact(id="b")],
     )
     golden = bytes.fromhex("0a06 0801 12026e6f 1203 0a0161 1203 0a0162")

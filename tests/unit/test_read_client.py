@@ -8,11 +8,11 @@ import pytest
 from contacts_read import answers, client, gather
 from contacts_read.connection import Connection
 from contacts_read.errors import ExtensionMissing, InvalidRead, ReadError, ReaderUnavailable
-from protocol.contact_pb2 import ERROR, Contact, RequestResponse
+from protocol.contact_pb2 import Contact, RequestResponse
 from protocol.contact_read_pb2 import ContactArrayRequestResponse, ContactRequestResponse, ReadReply
 from protocol.notice_pb2 import Notice, NoticeBatch
 
-MISSING = RequestResponse(status=ERROR, Message="user with id none not found")
+MISSING = RequestResponse(status=RequestResponse.ERROR, Message="user with id none not found")
 
 
 class FakeConnection(Connection):

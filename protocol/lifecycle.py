@@ -16,6 +16,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from protocol.credentials import TokenGuard
+from protocol.garbage import GarbageGuard
 
 log = logging.getLogger("protocol.lifecycle")
 
@@ -164,7 +165,7 @@ async def grpc_server(
     Raises StartError when the address cannot be had.
     """
     server = grpc.aio.server(
-        interceptors=[TokenGuard(tokens)],
+        interceptors=[TokenGuard(tokens), GarbageGuard()],
         maximum_concurrent_rpcs=max_calls,
         options=[
             *_SIZES,

@@ -81,10 +81,8 @@ def test_a_database_without_its_tables_is_one_line_that_says_what_to_do(tmp_path
     with RunDatabase(tmp_path) as database:
         _, errors = database.process.communicate(timeout=30)
     assert database.process.returncode == 1
-    assert errors == (
-        "CommandError: the contacts database lacks migrations (0001_initial): "
-        "run `python manage.py migrate --database contacts`\n"
-    )
+    said = r"CommandError: the contacts database lacks migrations \(0001_initial.*\): "
+    assert re.fullmatch(said + r"run `python manage.py migrate --database contacts`\n", errors)
 
 
 def test_a_port_in_use_is_one_line(memory: RunDatabase, tmp_path: Path):
@@ -92,9 +90,7 @@ def test_a_port_in_use_is_one_line(memory: RunDatabase, tmp_path: Path):
     with RunDatabase(tmp_path, "--memory", bind=address) as second:
         _, errors = second.process.communicate(timeout=30)
     assert second.process.returncode == 1
-    # gRPC itself may have said a line before.
-    assert errors.endswith(f"CommandError: cannot listen on {address}: is the port in use?\n")
-    assert "Traceback" not in errors
+    assert errors == f"CommandError: cannot listen on {address}: is the port in use?\n"
 
 
 def test_half_a_memory_store_is_refused(tmp_path: Path):

@@ -143,6 +143,12 @@ def test_an_env_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch,
         read_environment()
 
 
+def test_the_var_folder_is_made_also_when_a_secret_key_is_given(tmp_path: Path) -> None:
+    environment = os.environ | {"CONTACTS_VAR": str(tmp_path / "a" / "b"), "CONTACTS_SECRET_KEY": "given"}
+    subprocess.run([sys.executable, "-c", "import cqrssite.settings"], cwd=BASE_DIR, env=environment, check=True)
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
 def test_the_secret_key_is_made_once_for_the_owner_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(settings, "CONTACTS", Environment(var=tmp_path))
     key = settings._secret_key()

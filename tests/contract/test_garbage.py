@@ -1,0 +1,93 @@
+"""Garbage on every gRPC method of the real services: answered, and neither logged with a traceback nor in the way."""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import AsyncIterator
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
+
+from contacts_read.client import ReadClient
+from contacts_read.server import ReaderServer
+from database_service.server import DatabaseServer
+from protocol import contact_read_pb2, contact_write_pb2
+from protocol.lifecycle import is_healthy, open_channel
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["contacts"])
+
+READ = contact_read_pb2.DESCRIPTOR.services_by_name["ContactReader"]
+WRITE = contact_write_pb2.DESCRIPTOR.services_by_name["ContactWriter"]
+COMMON = [
+    health_pb2.DESCRIPTOR.services_by_name["Health"],
+    reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"],
+]
+METHODS = [("database", method) for service in (READ, WRITE, *COMMON) for method in service.methods]
+METHODS += [("reader", method) for service in (READ, *COMMON) for method in service.methods]
+
+# The first byte names a field that is too short, or a wire type that there is not.
+GARBAGE = [b"\x0a\xff", b"\xff", b"\x0f\x00", b"\x0a\x05abc"]
+
+
+@contextlib.asynccontextmanager
+async def serving(which: str) -> AsyncIterator[str]:
+    async with contextlib.AsyncExitStack() as opened:
+        port = await opened.enter_async_context(DatabaseServer("127.0.0.1:0").serving())
+        if which == "reader":
+            port = await opened.enter_async_context(ReaderServer("127.0.0.1:0", f"127.0.0.1:{port}").serving())
+        yield f"127.0.0.1:{port}"
+
+
+async def call(channel: grpc.aio.Channel, method: object, payload: bytes) -> grpc.StatusCode:
+    """The status of a call with this payload."""
+    path = f"/{method.containing_service.full_name}/{method.name}"  # type: ignore[attr-defined]
+    takes, gives = method.client_streaming, method.server_streaming  # type: ignore[attr-defined]
+
+    async def requests() -> AsyncIterator[bytes]:
+        yield payload
+
+    try:
+        if gives:
+            made = channel.stream_stream(path)(requests()) if takes else channel.unary_stream(path)(payload)
+            async for _ in made:
+                pass
+        else:
+            await channel.unary_unary(path)(payload, timeout=10)
+    except grpc.aio.AioRpcError as error:
+        return error.code()
+    return grpc.StatusCode.OK
+
+
+@pytest.mark.parametrize(
+    ("which", "method"), METHODS, ids=lambda value: value if isinstance(value, str) else value.full_name
+)
+async def test_garbage_is_refused_as_an_argument_without_a_traceback_and_the_service_goes_on(
+    which: str, method: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(which) as address, open_channel(address) as channel:
+        for payload in GARBAGE:
+            assert await call(channel, method, payload) is grpc.StatusCode.INVALID_ARGUMENT, payload
+        assert await is_healthy(address)
+        async with ReadClient(address) as client:
+            assert await client.list_contacts(1) == []
+    assert [record for record in caplog.records if record.exc_info or record.levelno >= logging.ERROR] == []
+    said = [record for record in caplog.records if "garbage came to" in record.getMessage()]
+    assert len(said) == 1, "once, however much comes"
+
+
+async def test_bytes_that_are_no_grpc_at_all_are_in_nobodys_way(caplog: pytest.LogCaptureFixture) -> None:
+    source = random.Random(4)
+    async with serving("database") as address:
+        host, _, port = address.rpartition(":")
+        for payload in (b"GET / HTTP/1.1\r\n\r\n", bytes(10_000), source.randbytes(10_000)):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(payload)
+            writer.write_eof()
+            with contextlib.suppress(ConnectionError):
+                await asyncio.wait_for(reader.read(), 10)
+            writer.close()
+        assert await is_healthy(address)
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []

@@ -236,8 +236,13 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
         await self._window.room_for(len(text))
         if self._closed:
             return
-        async with self._window.sending():
-            await self.send(text)
+        try:
+            async with self._window.sending():
+                await self.send(text)
+        except OSError:
+            # So a server says that the client is gone; its disconnect, which ends everything, is on its way.
+            self._closed = True
+            return
         if self._window.should_ask and not self._closed:
             await self._ping()
 

@@ -472,3 +472,21 @@ async def test_a_socket_whose_sending_does_not_end_is_given_up(gateway: FakeGate
         await application(scope, receive, send)
     assert closes == [4413]
     assert gateway.feed.subscribers == 0
+
+
+async def test_a_client_that_is_gone_when_it_is_sent_something_is_no_defect(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tried = asyncio.Event()
+
+    async def send_to_nobody(_consumer: GraphQLConsumer, *_: object, **__: object) -> None:
+        tried.set()
+        raise ConnectionError("the client is gone")
+
+    async with socket(gateway) as communicator:
+        monkeypatch.setattr(GraphQLConsumer, "send", send_to_nobody)
+        await subscribe(communicator, "{ __typename }")
+        async with asyncio.timeout(5):
+            await tried.wait()
+        assert await communicator.receive_nothing()
+    assert caplog.records == []

@@ -169,22 +169,18 @@ def _stacks(raw: str) -> Iterator[tuple[list[str], int]]:
 
 
 def show_functions(title: str, functions: Functions, top: int, console: Console) -> None:
-    """The functions that were seen most often, by what they did themselves and by what they had done."""
-    table = Table(title=f"{title}: {functions.samples} samples")
-    for column in ("own", "with callees"):
-        table.add_column(column, justify="right")
-    table.add_column("function")
+    """The functions that were seen most often: by what they did themselves, and by what they had done."""
     samples = max(1, functions.samples)
-    for name in sorted(functions.all, key=lambda name: (-functions.own[name], -functions.all[name]))[:top]:
-        table.add_row(f"{functions.own[name] / samples:.1%}", f"{functions.all[name] / samples:.1%}", name)
-    console.print(table)
-    table = Table(title=f"{title}: with callees")
-    for column in ("with callees", "own"):
-        table.add_column(column, justify="right")
-    table.add_column("function")
-    for name, count in functions.all.most_common(top):
-        table.add_row(f"{count / samples:.1%}", f"{functions.own[name] / samples:.1%}", name)
-    console.print(table)
+    # Those in which nearly all happens are the way down to the event loop.
+    called = Counter({name: count for name, count in functions.all.items() if count < 0.85 * samples})
+    for what, most in (("own", functions.own.most_common(top)), ("with callees", called.most_common(top))):
+        table = Table(title=f"{title}, {what}: {functions.samples} samples")
+        for column in ("own", "with callees"):
+            table.add_column(column, justify="right")
+        table.add_column("function")
+        for name, _ in most:
+            table.add_row(f"{functions.own[name] / samples:.1%}", f"{functions.all[name] / samples:.1%}", name)
+        console.print(table)
 
 
 async def _spy(pid: int, seconds: int, raw: Path) -> Functions:

@@ -68,7 +68,7 @@ class Mutation(graphene.ObjectType):
         checked(id_error(id))
         context: Context = info.context
         cancelled = await context.services.journal.cancel(id, actor=await context.actor())
-        return Answer("Queued to cancel", cancelled.command_id, cancelled.contact_id, cancelled.takes_effect_at)
+        return Answer("Queued to cancel", *cancelled)
 
 
 async def _accept(context: Context, make: Make, arguments: dict[str, Any]) -> Answer:

@@ -1,6 +1,6 @@
 """Times as GraphQL shows them: ISO 8601, UTC, to the millisecond."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -25,7 +25,7 @@ def _second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
 
 
-def ms_until(moment: datetime) -> int:
-    """Milliseconds from now to then, rounded up; 0 when it is past."""
-    left = (moment - datetime.now(UTC)).total_seconds()
+def ms_until(moment: datetime, *, at_most: timedelta) -> int:
+    """Milliseconds from now to then, rounded up; 0 when it is past, `at_most` where the clock was set back."""
+    left = min(moment - datetime.now(UTC), at_most).total_seconds()
     return max(0, -int(-left * 1000 // 1))

@@ -90,6 +90,7 @@ class Answer(NamedTuple):
     message: str
     command_id: str
     contact_id: str | None
+    accepted_at: datetime
     takes_effect_at: datetime
     status: str = "OK"
 
@@ -110,7 +111,7 @@ class RequestResponse(graphene.ObjectType):
         return iso(self.takes_effect_at)
 
     def resolve_takes_effect_in_ms(self: Answer, _info: object) -> int:
-        return ms_until(self.takes_effect_at)
+        return ms_until(self.takes_effect_at, at_most=self.takes_effect_at - self.accepted_at)
 
 
 class ContactNotice(graphene.ObjectType):

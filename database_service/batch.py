@@ -8,7 +8,7 @@ from typing import NamedTuple
 from django.db.backends.utils import CursorWrapper
 
 from database_service import parked, rows
-from database_service.decide import Outcome, decide
+from database_service.decide import Outcome, decide, withdrawal
 from database_service.messages import NoticeRow, milliseconds, notice_of, timestamp
 from database_service.models import MAX_MESSAGE_TEXT
 from database_service.offer import Offer, as_parked, kept, operated
@@ -130,7 +130,7 @@ class Batch:
             return
         current = self._current(offer.contact_id)
         try:
-            outcome = decide(current.contact if current else None, offer.command)
+            outcome = withdrawal(offer.command) or decide(current.contact if current else None, offer.command)
         except Exception as error:
             log.exception("command=%s fails, it is parked", offer.command_id)
             self._park(offer, parked.cause_of(error), error=error)

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from database_service.commands import ids_error
+from database_service.commands import body_of, ids_error
 from protocol.contact_pb2 import CommandMeta, Contact, ContactReference, Operation
 from protocol.contact_write_pb2 import Command
 from protocol.notice_pb2 import Notice
@@ -27,18 +27,28 @@ def decide(contact: Contact | None, command: Command) -> Outcome:
     body = command.WhichOneof("body")
     if body is None:
         return _rejected(contact, Notice.INVALID, "the command neither adds nor updates nor deletes")
+    if withdrawn := withdrawal(command):
+        return withdrawn
     if error := ids_error(command):
         return _rejected(contact, Notice.INVALID, error)
-    meta = getattr(command, body).meta
-    if meta.cancelled:
-        return Outcome(Notice.CANCELLED, None, "Cancelled")
-    if meta.operation.kind == Operation.DISCARD:
-        return Outcome(Notice.DISCARDED, None, "Discarded")
     if body == "add":
         return _add(contact, command.add)
     if body == "update":
         return _update(contact, command.update)
     return _delete(contact, command.delete)
+
+
+def withdrawal(command: Command) -> Outcome | None:
+    """The end of a command that is to have no effect; None where it is to have one.
+
+    Apart from `decide`, so that a command on which that fails can be withdrawn all the same.
+    """
+    meta = body_of(command).meta
+    if meta.cancelled:
+        return Outcome(Notice.CANCELLED, None, "Cancelled")
+    if meta.operation.kind == Operation.DISCARD:
+        return Outcome(Notice.DISCARDED, None, "Discarded")
+    return None
 
 
 def after(contact: Contact | None, outcome: Outcome) -> Contact | None:

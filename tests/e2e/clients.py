@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Self
@@ -143,7 +144,9 @@ async def subscribed(url: str, document: str = CHANGED, **variables: object) -> 
         assert json.loads(await socket.recv())["type"] == "connection_ack"
         payload = {"query": document, "variables": variables}
         await socket.send(json.dumps({"id": "1", "type": "subscribe", "payload": payload}))
-        yield Notices(socket, document.partition("{")[2].split("(")[0].strip())
+        field = re.search(r"{\s*(\w+)", document)
+        assert field, document
+        yield Notices(socket, field.group(1))
 
 
 async def eventually(

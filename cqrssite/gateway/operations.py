@@ -7,6 +7,7 @@ from functools import cache
 from inspect import isawaitable
 from typing import Any, NamedTuple
 
+import orjson
 from graphql import (
     DocumentNode,
     ExecutionResult,
@@ -19,11 +20,13 @@ from graphql import (
 )
 
 from contacts_read.errors import SubscriberTooSlow
+from protocol.notice_pb2 import Notice
 
 from .context import Context, Info
 from .documents import Document, Documents, parsed
 from .errors import FeedEnded, RequestRefused, format_error, format_exception
 from .literals import Literal
+from .payloads import Payloads
 from .plan import Call
 from .rendering import NotCovered
 from .request import GraphQLRequest
@@ -63,6 +66,7 @@ class Executor:
     def __init__(self, graphql_schema: GraphQLSchema) -> None:
         self._schema = graphql_schema
         self._documents = Documents(graphql_schema)
+        self._payloads = Payloads()
 
     def prepare(self, request: GraphQLRequest) -> Operation:
         """Finds the operation. Raises RequestRefused when the document or the choice in it is wrong."""
@@ -75,11 +79,11 @@ class Executor:
 
         Raises RequestRefused when it could not begin, for example because of its variables.
         """
-        plan = operation.document.plan(operation.node)
-        try:
-            calls = plan.calls(operation.literals, operation.variables) if plan else None
-        except NotCovered:
-            calls = None
+        return await self._execute(operation, _calls(operation), context, root)
+
+    async def _execute(
+        self, operation: Operation, calls: Sequence[Call] | None, context: Context, root: object
+    ) -> Response:
         if calls is None:
             return await self.execute_plainly(operation, context, root)
         outcomes = await outcomes_of(calls, operation.kind, context, root)
@@ -110,8 +114,8 @@ class Executor:
         _refuse_unbegun(result)
         return _response(result)
 
-    async def subscribe(self, operation: Operation, context: Context) -> AsyncIterator[Response]:
-        """A response for each event. Raises RequestRefused when it cannot begin or go on.
+    async def subscribe(self, operation: Operation, context: Context) -> AsyncIterator[str]:
+        """A response, as JSON, for each event. Raises RequestRefused when it cannot begin or go on.
 
         Raises SubscriberTooSlow and FeedEnded as they are: they end the connection, not this operation alone.
         """
@@ -125,10 +129,19 @@ class Executor:
         )
         if isinstance(stream, ExecutionResult):
             raise RequestRefused([format_error(error) for error in stream.errors or ()])
+        calls = _calls(operation)
+        field = calls[0].field.number if calls else None
         try:
             async with aclosing(stream) as events:  # type: ignore[type-var]
                 async for event in events:
-                    yield await self.execute(operation, context, event)
+                    payload = None
+                    if field is not None and isinstance(event, Notice):
+                        payload = self._payloads.get(field, event)
+                    if payload is None:
+                        payload = orjson.dumps(await self._execute(operation, calls, context, event)).decode()
+                        if field is not None and isinstance(event, Notice):
+                            self._payloads.keep(field, event, payload)
+                    yield payload
         except (SubscriberTooSlow, FeedEnded, RequestRefused):
             raise
         except Exception as error:
@@ -140,6 +153,15 @@ class Executor:
 def executor() -> Executor:
     """The executor of this process."""
     return Executor(schema.graphql_schema)
+
+
+def _calls(operation: Operation) -> Sequence[Call] | None:
+    """What a plan calls; None: graphql-core is to execute it."""
+    plan = operation.document.plan(operation.node)
+    try:
+        return plan.calls(operation.literals, operation.variables) if plan else None
+    except NotCovered:
+        return None
 
 
 async def outcomes_of(calls: Sequence[Call], kind: OperationType, context: Context, root: object) -> Outcomes:

@@ -8,6 +8,7 @@ Which fields there are, and in which order, graphql-core's own `collect_fields` 
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import count
 from typing import Any, NamedTuple
 
 from graphql import (
@@ -42,6 +43,8 @@ from .variables import Variables
 MAX_VARIANTS = 16
 """Variants of one operation: what is skipped and what is included makes them."""
 
+_numbers = count()
+
 Slots = Mapping[int, int]
 """Which literal begins where in the source that was compiled."""
 
@@ -60,6 +63,8 @@ class RootField(NamedTuple):
     """Arguments by the number of their literal."""
     variables: tuple[tuple[str, str, bool], ...]
     """Arguments by the name of their variable, and whether they must not be null."""
+    number: int
+    """Its own, in this process: two fields of one number are one."""
 
     def arguments(self, literals: Sequence[Literal], variables: Mapping[str, Any]) -> dict[str, Any]:
         """What the resolver is called with. Raises NotCovered where graphql-core says that it must not be called."""
@@ -130,7 +135,9 @@ class Plan:
 def _root_field(root: GraphQLObjectType, name: str, nodes: list[FieldNode], collect: Any, slots: Slots) -> RootField:
     node = nodes[0]
     if node.name.value == "__typename":
-        return RootField(name, "__typename", lambda _root, _info: root.name, lambda value: value, {}, (), ())
+        return RootField(
+            name, "__typename", lambda _root, _info: root.name, lambda value: value, {}, (), (), next(_numbers)
+        )
     field = field_of(root, node)
     if field.resolve is None:
         raise NotCovered("a field without a resolver")
@@ -157,7 +164,9 @@ def _root_field(root: GraphQLObjectType, name: str, nodes: list[FieldNode], coll
     complete = completion(field.type, nodes, collect)
     if isinstance(field.type, GraphQLList):
         complete = Once(complete)
-    return RootField(name, node.name.value, field.resolve, complete, constants, tuple(literals), tuple(variables))
+    return RootField(
+        name, node.name.value, field.resolve, complete, constants, tuple(literals), tuple(variables), next(_numbers)
+    )
 
 
 def _conditions(document: DocumentNode) -> list[str]:

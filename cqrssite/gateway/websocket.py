@@ -194,9 +194,11 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
         operation = self._executor.prepare(request)
         context = Context(self._gateway, partial(actor_of, self._headers), settle_seconds=self._settle_seconds)
         if operation.kind is OperationType.SUBSCRIPTION:
-            async with aclosing(self._executor.subscribe(operation, context)) as responses:  # type: ignore[type-var]
-                async for response in responses:
-                    await self._send({"id": operation_id, "type": "next", "payload": response})
+            # The payload is the same text for all sockets; only the id around it is this one's.
+            start = f'{{"id":{orjson.dumps(operation_id).decode()},"type":"next","payload":'
+            async with aclosing(self._executor.subscribe(operation, context)) as payloads:  # type: ignore[type-var]
+                async for payload in payloads:
+                    await self._send_text(f"{start}{payload}}}")
             return
         response = await self._execute(operation, context)
         await self._send({"id": operation_id, "type": "next", "payload": response})
@@ -231,8 +233,10 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
         await self.send('{"type":"ping"}')
 
     async def _send(self, message: dict[str, Any]) -> None:
+        await self._send_text(orjson.dumps(message).decode())
+
+    async def _send_text(self, text: str) -> None:
         """Sends when the client has room for it. Raises WindowFull when it makes none in time."""
-        text = orjson.dumps(message).decode()
         await self._window.room_for(len(text))
         if self._closed:
             return

@@ -5,11 +5,14 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest import mock
 
 import pytest
 from channels.testing import ApplicationCommunicator, WebsocketCommunicator
 
 from contacts_read.errors import SubscriberTooSlow
+from cqrssite.gateway.operations import Executor
+from cqrssite.gateway.payloads import OVERHEAD, Payloads
 from cqrssite.gateway.websocket import MAX_MESSAGE, MAX_OPERATIONS, PROTOCOL, GraphQLConsumer
 from cqrssite.gateway.window import SendWindow
 from protocol.contact_pb2 import Contact
@@ -227,6 +230,38 @@ async def test_notices_arrive_in_order_at_every_subscriber(gateway: FakeGateway)
                 {"position": "2", "kind": "DELETED", **ada},
                 {"position": "3", "kind": "REJECTED", "contactId": "b", "contact": None},
             ]
+
+
+async def test_a_notice_is_executed_once_for_all_sockets_that_select_the_same(gateway: FakeGateway) -> None:
+    gateway.feed.tell(Notice.ADDED, "a", contact=Contact(id="a", name="Ada"))
+    gateway.feed.tell(Notice.ADDED, "b", contact=Contact(id="b", name="Bea"))
+    resumed = CHANGED.replace("contactChanged", 'contactChanged(afterPosition: "1")')
+    executed = mock.Mock(wraps=Executor._execute)
+    async with socket(gateway) as one, socket(gateway) as other, socket(gateway) as third:
+        with mock.patch.object(Executor, "_execute", lambda *given: executed(*given)):
+            for communicator in (one, other):
+                await subscribe(communicator, resumed, "x" if communicator is one else 'y"')
+            # Another selection is another answer.
+            await subscribe(third, 'subscription { contactChanged(afterPosition: "1") { contactId } }')
+            messages = [await hear(communicator) for communicator in (one, other, third)]
+    assert executed.call_count == 2
+    assert [message["id"] for message in messages] == ["x", 'y"', "1"]
+    assert messages[0]["payload"] == messages[1]["payload"]
+    assert messages[0]["payload"]["data"]["contactChanged"]["contact"] == {"name": "Bea"}
+    assert messages[2]["payload"] == {"data": {"contactChanged": {"contactId": "b"}}}
+
+
+def test_what_is_remembered_of_notices_is_bounded() -> None:
+    payloads = Payloads(limit=3 * OVERHEAD)
+    notices = [Notice(position=str(number)) for number in range(10)]
+    for notice in notices:
+        payloads.keep(1, notice, "")
+    assert len(payloads) == 3
+    assert payloads.get(1, notices[6]) is None
+    assert payloads.get(1, notices[7]) == ""
+    # Equal, but another one; and another selection.
+    assert payloads.get(1, Notice(position="9")) is None
+    assert payloads.get(2, notices[9]) is None
 
 
 async def test_a_subscription_goes_on_after_a_position(gateway: FakeGateway) -> None:

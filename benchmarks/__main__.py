@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from protocol.lifecycle import StartError
 
 RATIOS = Path(__file__).with_name("ratios.json")
 # Scenarios between two measurements of the hello-world.
-_HELLO_EVERY = 3
+_HELLO_EVERY = 4
 
 
 def main() -> int:
@@ -64,20 +65,22 @@ async def _measure(options: Namespace) -> Run:
     figures: list[Figure] = []
     without: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="contacts-benchmark-") as folder:
-        bench = Bench(Path(folder), quick=options.quick, gateways=options.gateways, say=_say)
         names = [name for name in SCENARIOS if not options.only or name in options.only]
-        for number, name in enumerate(names):
-            if number % _HELLO_EVERY == 0:
-                await bench.hello()
-            _say(f"{name} ({number + 1} of {len(names)}), load {os.getloadavg()[0]:.1f}")
-            try:
-                async for figure in SCENARIOS[name](bench):
-                    figures.append(figure)
-                    _say(f"  {figure.label}: {figure.value:,.3g} {figure.unit.value}")
-            except (LoadFailed, StartError, TimeoutError, OSError) as error:
-                without[name] = str(error) or type(error).__name__
-                _say(f"  {name} failed: {without[name]}")
-        await bench.hello()
+        async with Bench(Path(folder), quick=options.quick, gateways=options.gateways, say=_say) as bench:
+            for number, name in enumerate(names):
+                if number % _HELLO_EVERY == 0:
+                    await bench.hello()
+                started = time.monotonic()
+                _say(f"{name} ({number + 1} of {len(names)}), load {os.getloadavg()[0]:.1f}")
+                try:
+                    async for figure in SCENARIOS[name](bench):
+                        figures.append(figure)
+                        _say(f"  {figure.label}: {figure.value:,.3g} {figure.unit.value}")
+                except (LoadFailed, StartError, TimeoutError, OSError) as error:
+                    without[name] = str(error) or type(error).__name__
+                    _say(f"  {name} failed: {without[name]}")
+                _say(f"  {time.monotonic() - started:.1f} s")
+            await bench.hello()
         return Run(Hello.of(bench.hellos), figures, options.quick, options.gateways, without)
 
 

@@ -15,9 +15,9 @@ import django
 T = TypeVar("T")
 
 # Seconds for each figure, at most.
-_DURATION = 1.5
+_DURATION = 0.8
 # Commands that are made beforehand for each.
-_COMMANDS = 40_000
+_COMMANDS = 20_000
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ import statistics
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 from benchmarks import wrk
 from benchmarks.figures import Load
@@ -18,9 +19,8 @@ from benchmarks.seed import sample_ids, seed
 from cqrssite.chaos.process import Process
 from cqrssite.health import answers_http
 
-
-class Skipped(Exception):
-    """A scenario cannot run here; the message says why."""
+# Requests before a load.
+_WARM = 300
 
 
 class Bench:
@@ -34,6 +34,14 @@ class Bench:
         self._folder = folder
         self._numbers = itertools.count(1)
         self._template: Path | None = None
+        self._shared: Ring | None = None
+        self._open = contextlib.AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        await self._end_shared()
 
     def seconds(self, quick: float, full: float) -> float:
         """How long something lasts in this run."""
@@ -51,27 +59,36 @@ class Bench:
         return path
 
     @contextlib.asynccontextmanager
-    async def ring(
+    async def ring(self) -> AsyncIterator[Ring]:
+        """The real processes, up, with a thousand contacts; in a quick run those of the scenario before."""
+        if not self.quick:
+            async with self.fresh_ring() as ring:
+                yield ring
+            return
+        if self._shared is None:
+            self._shared = await self._open.enter_async_context(self.fresh_ring())
+        yield self._shared
+
+    @contextlib.asynccontextmanager
+    async def fresh_ring(
         self,
         *,
         contacts: int = 1000,
         delay: float | None = None,
-        broker: str = "amqtt",
         program: Mapping[str, Sequence[str]] | None = None,
     ) -> AsyncIterator[Ring]:
-        """The real processes, up, with so many contacts."""
+        """The real processes, newly started, with so many contacts; nothing else runs beside."""
+        await self._end_shared()
         var = self.folder() / "var"
         await self.databases(var, contacts=contacts)
-        ring = Ring(
-            var,
-            gateways=self.gateways,
-            broker=broker,
-            delay=self.delay if delay is None else delay,
-            program=program,
-        )
+        ring = Ring(var, gateways=self.gateways, delay=self.delay if delay is None else delay, program=program)
         async with ring.running():
             yield ring
         shutil.rmtree(var)
+
+    async def _end_shared(self) -> None:
+        self._shared = None
+        await self._open.aclose()
 
     async def databases(self, var: Path, *, contacts: int) -> None:
         """Makes a folder with both databases, migrated, and so many contacts."""
@@ -83,6 +100,7 @@ class Bench:
     @contextlib.asynccontextmanager
     async def server(self, command: Callable[[str, str], Sequence[str]], **environment: str) -> AsyncIterator[str]:
         """Another server, up; yields its address. command: makes its command line of host and port."""
+        await self._end_shared()
         address = free_address()
         host, _, port = address.rpartition(":")
         log = self.folder() / "server.log"
@@ -110,22 +128,17 @@ class Bench:
         connections: int = wrk.CONNECTIONS,
         warm: bool = True,
     ) -> Load:
-        """A load for so many seconds, after another second to warm up. Raises LoadFailed.
+        """A load for so many seconds, after some requests to warm up. Raises LoadFailed.
 
-        wrk does not read answers, so one is looked at before: errors have status 200 too.
+        wrk does not read answers, so those of the first requests are looked at: errors have status 200 too.
         """
         if body:
-            await self._try(addresses[0], body, ids)
-        for duration in (1.0, seconds) if warm else (seconds,):
-            load = await wrk.load(
-                addresses, seconds=duration, body=body, ids=ids, folder=self._folder, connections=connections
-            )
-        return load
-
-    async def _try(self, address: str, body: str, ids: Path | None) -> None:
-        one = (await asyncio.to_thread(ids.read_text)).split("\n", 1)[0] if ids else ""
-        async with Client(address, connections=1) as client:
-            await client.at_once(body.replace("~I~", one), 1)
+            one = (await asyncio.to_thread(ids.read_text)).split("\n", 1)[0] if ids else ""
+            async with Client(addresses[0]) as client:
+                await client.at_once(body.replace("~I~", one), _WARM if warm else 1)
+        return await wrk.load(
+            addresses, seconds=seconds, body=body, ids=ids, folder=self._folder, connections=connections
+        )
 
     def ids(self, var: Path) -> Path:
         """A file with the ids of random contacts."""
@@ -134,7 +147,7 @@ class Bench:
     async def hello(self) -> None:
         """Measures the hello-world once more."""
         async with self.server(uvicorn("benchmarks.hello:application", interface="asgi3")) as address:
-            self.hellos.append(await self.load([address], "", seconds=self.seconds(3, 5)))
+            self.hellos.append(await self.load([address], "", seconds=self.seconds(2, 5)))
 
 
 def uvicorn(application: str, *, interface: str = "auto") -> Callable[[str, str], Sequence[str]]:

@@ -29,13 +29,17 @@ class Unit(Enum):
 
 @dataclass(frozen=True)
 class Figure:
-    """One number. key: names it in JSON and among the committed ratios. tail: it is a 99th percentile."""
+    """One number. key: names it in JSON and among the committed ratios. tail: it is a 99th percentile.
+
+    compared: with other runs; not what is close to nothing, where twice as much means as little.
+    """
 
     key: str
     label: str
     value: float
     unit: Unit
     tail: bool = False
+    compared: bool = True
 
     @property
     def group(self) -> str:

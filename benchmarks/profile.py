@@ -89,7 +89,7 @@ async def _measure(options: Namespace) -> tuple[Hello, list[Budget], dict[str, "
     with tempfile.TemporaryDirectory(prefix="contacts-profile-") as folder:
         bench = Bench(Path(folder), quick=True, gateways=1, say=print)
         await bench.hello()
-        async with bench.ring() as ring:
+        async with bench.fresh_ring() as ring:
             ids = bench.ids(ring.var)
             for name in options.only or OPERATIONS:
                 operation = OPERATIONS[name]

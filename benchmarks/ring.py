@@ -22,7 +22,7 @@ DELAY = 3.0
 class Ring:
     """Broker, database, reader, writer and gateways; up within `running`.
 
-    var: a folder with both databases, migrated. broker: "amqtt" or "mosquitto". delay: seconds.
+    var: a folder with both databases, migrated. delay: seconds.
     program: what is run in the place of `manage.py`, by kind of process.
     """
 
@@ -31,7 +31,6 @@ class Ring:
         var: Path,
         *,
         gateways: int = 1,
-        broker: str = "amqtt",
         delay: float = DELAY,
         program: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
@@ -41,9 +40,9 @@ class Ring:
         self.gateways = [free_address() for _ in range(gateways)]
         # Seconds from the start of the processes until the gateways say that everything is there.
         self.start_seconds = 0.0
-        self.broker_address, self._database, self._reader = free_address(), free_address(), free_address()
+        self._broker, self._database, self._reader = free_address(), free_address(), free_address()
         self._program = program or {}
-        self._lay_out(broker)
+        self._lay_out()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -63,11 +62,8 @@ class Ring:
             raise StartError(f"{name} does not run")
         return pid
 
-    def _lay_out(self, broker: str) -> None:
-        if broker == "mosquitto":
-            self._add("broker", mosquitto(self.broker_address, self.var), lambda: answers_mqtt(self.broker_address))
-        else:
-            self._add("broker", self._manage("broker", "runbroker"), lambda: answers_mqtt(self.broker_address))
+    def _lay_out(self) -> None:
+        self._add("broker", self._manage("broker", "runbroker"), lambda: answers_mqtt(self._broker))
         self._add("database", self._manage("database", "rundatabase"), lambda: is_healthy(self._database))
         self._add("reader", self._manage("reader", "runreader"), lambda: is_healthy(self._reader))
         self._add("writer", self._manage("writer", "runwriter"), self._writer_is_up)
@@ -83,7 +79,7 @@ class Ring:
         environment = environment_of(
             var=self.var,
             delay=self.delay,
-            broker_bind=self.broker_address,
+            broker_bind=self._broker,
             database_bind=self._database,
             reader_bind=self._reader,
             **settings,

@@ -10,10 +10,10 @@ Scenario = Callable[[Bench], AsyncIterator[Figure]]
 
 SCENARIOS: Mapping[str, Scenario] = {
     "reads": reads.reads,
-    "sizes": reads.sizes,
     "writes": writes.writes,
     "delays": delays.delays,
     "notices": notices.notices,
+    "sizes": reads.sizes,
     "sockets": sockets.sockets,
     "memory": memory.memory,
     "start": start.start,

@@ -26,7 +26,7 @@ async def broker(bench: Bench) -> AsyncIterator[Figure]:
             bench.say("mosquitto is left out: it is not installed (apt install mosquitto)")
             continue
         async with _running(bench, name) as address:
-            count = {"amqtt": 5_000, "mosquitto": 50_000}[name] * (1 if bench.quick else 5)
+            count = {"amqtt": 3_000, "mosquitto": 20_000}[name] * (1 if bench.quick else 5)
             yield Figure(f"broker.{name}", f"{name}: messages", await _rate(address, 1, count), Unit.PER_SECOND)
             rate = 100 * await _rate(address, 100, count // 2)
             yield Figure(f"broker.{name}_100", f"{name}: commands, 100 a message", rate, Unit.PER_SECOND)

@@ -26,7 +26,7 @@ async def delays(bench: Bench) -> AsyncIterator[Figure]:
         # The first of each kind of work costs more.
         await watcher.see(await client.at_rate(documents.ADD, 100, 0.5))
         for rate in (100, 1000):
-            answers = await client.at_rate(documents.ADD, rate, bench.seconds(3, 15))
+            answers = await client.at_rate(documents.ADD, rate, bench.seconds(2, 15))
             for figure in _punctuality(f"{rate}", f"at {rate:,}/s", await watcher.see(answers)):
                 yield figure
 
@@ -86,10 +86,10 @@ def _punctuality(key: str, at: str, seen: Sequence[Seen]) -> list[Figure]:
 
 async def _cost(bench: Bench, ring: Ring, client: Client, watcher: Watcher) -> AsyncIterator[Figure]:
     """CPU of all processes, once as many commands are committed as accepted."""
-    seconds = bench.seconds(4, 20)
+    seconds = bench.seconds(3, 20)
     idle = Meter(ring)
     await asyncio.sleep(bench.seconds(1, 5))
-    yield Figure("delays.cpu_idle", "CPU of all processes, idle", idle.read().cores, Unit.CORES)
+    yield Figure("delays.cpu_idle", "CPU of all processes, idle", idle.read().cores, Unit.CORES, compared=False)
 
     load = asyncio.create_task(client.at_rate(documents.ADD, RATE, ring.delay + 0.5 + seconds), name="load")
     await asyncio.sleep(ring.delay + 0.5)

@@ -14,7 +14,7 @@ _PROGRAM = (sys.executable, "-m", "benchmarks.plain")
 async def plain(bench: Bench) -> AsyncIterator[Figure]:
     """Reads, and mutations accepted and committed."""
     program = dict.fromkeys(("broker", "database", "reader", "writer", "gateway"), _PROGRAM)
-    async with bench.ring(program=program) as ring:
+    async with bench.fresh_ring(program=program) as ring:
         ids = bench.ids(ring.var)
         for key, label, body in (
             ("plain.contact", "without batching and plans: contact(id)", documents.CONTACT),

@@ -21,6 +21,8 @@ async def stock(bench: Bench) -> AsyncIterator[Figure]:
         "uvicorn": uvicorn(_APPLICATION),
     }
     for name, command in servers.items():
+        if bench.quick and name != "daphne":
+            return
         folder = bench.folder()
         ids = make(folder / "stock.sqlite3", folder / "ids", _CONTACTS)
         environment = {"DJANGO_SETTINGS_MODULE": "benchmarks.stock.settings"}

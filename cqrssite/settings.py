@@ -131,8 +131,14 @@ LOGGING = {
     "formatters": {
         "line": {"format": "{asctime}.{msecs:03.0f} {levelname} {name}: {message}", "datefmt": "%H:%M:%S", "style": "{"}
     },
+    "filters": {"sparing": {"()": "cqrssite.sparing.Sparing"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": CONTACTS.log_level},
     # At INFO they say every keepalive, every state and every socket.
-    "loggers": {name: {"level": "WARNING"} for name in ("amqtt", "transitions", "uvicorn.error")},
+    "loggers": {
+        "amqtt": {"level": "WARNING"},
+        "transitions": {"level": "WARNING"},
+        # It says every request that is none.
+        "uvicorn.error": {"level": "WARNING", "filters": ["sparing"]},
+    },
 }

@@ -37,7 +37,7 @@ def begin(
     begun = FollowedDatabase(
         generation=generation + 1, database=database, number=number, position=position, memory=memory
     )
-    begun.save(using=rows.database())
+    begun.save(using=rows.database(), force_insert=current is None, force_update=current is not None)
     return begun
 
 

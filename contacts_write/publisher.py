@@ -26,7 +26,7 @@ HELLO_PAUSE = 0.1
 # Seconds between two looks at the connection while it is down; on_connect comes before.
 LOOK_AGAIN = 0.5
 
-_TOPICS: dict[str, str] = {Row.Kind.ADD: topics.ADD, Row.Kind.UPDATE: topics.UPDATE, Row.Kind.DELETE: topics.DELETE}
+TOPICS: dict[str, str] = {Row.Kind.ADD: topics.ADD, Row.Kind.UPDATE: topics.UPDATE, Row.Kind.DELETE: topics.DELETE}
 
 
 class CommandPublisher:
@@ -284,7 +284,7 @@ class CommandPublisher:
         others = [entry for entry in entries if not entry.cancelled or self.once]
         if len(others) == 1:
             command = others[0].message(moment, seen=seen, contract_only=self.once)
-            yield _TOPICS[others[0].kind], body_of(command).SerializeToString()
+            yield TOPICS[others[0].kind], body_of(command).SerializeToString()
         for topic, part in ((topics.BATCH, others if len(others) > 1 else []), (topics.CANCEL, cancelled)):
             if part:
                 messages = [entry.message(moment, seen=seen, contract_only=self.once) for entry in part]

@@ -68,6 +68,8 @@ class Recognition:
         self._generation = 0
         self._compared = 0
         self._ask_at = 0.0
+        # Whether the connection to the one that is followed was lost: what comes back may be another one.
+        self._doubts = False
 
     @property
     def lost(self) -> str:
@@ -82,9 +84,10 @@ class Recognition:
             self._journal.numbered = False
         self._wake.set()
 
-    def part(self) -> None:
-        """To be called when the connection is lost."""
+    def part(self, *, ever: bool = True) -> None:
+        """To be called when the connection is lost. ever: whether there will be another."""
         self._greeting = self._latest = None
+        self._doubt(ever and (self._doubts or bool(self._compared)))
         self._compared = 0
 
     def hear(self, notices: Sequence[Notice]) -> None:
@@ -136,6 +139,7 @@ class Recognition:
     async def _follow_on(self, row: FollowedDatabase) -> None:
         """It is the one that is followed."""
         self._compared = row.generation
+        self._doubt(False)
         if row.lost_at:
             await self._journal.write(lambda: followed.find_again(row))
             self._wake.set()
@@ -173,9 +177,13 @@ class Recognition:
                 log.error("the database is not the one that was followed: %s", lost)
             else:
                 log.info("follows the database %s again: what waits is sent", row.database)
-            self._journal.may_replay = bool(lost)
             self._on_change(bool(lost))
         self._lost = lost
+        self._doubt(self._doubts)
+
+    def _doubt(self, doubts: bool) -> None:
+        self._doubts = doubts
+        self._journal.may_replay = doubts or bool(self._lost)
 
 
 # The position from which all notices are read.

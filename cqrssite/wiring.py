@@ -132,7 +132,7 @@ class Gateway:
     def _note_notices(self, state: State) -> None:
         """Without notices no command is ever settled: then the broker's acknowledgement is all there is."""
         if state != "live":
-            self.recognition.part()
+            self.recognition.part(ever=state != "missing")
         if state != "connecting":
             self.publisher.handing_over = state == "missing"
 

@@ -1,0 +1,110 @@
+"""`manage.py replaycommands`: brings back what a database has lost that was reset or restored from a backup."""
+
+import asyncio
+import contextlib
+from argparse import ArgumentParser
+from collections.abc import AsyncIterator
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from contacts_read.client import ReadClient
+from contacts_read.errors import ReadError
+from contacts_write.errors import CommandError as WriteError
+from contacts_write.mqtt import MqttLink
+from contacts_write.replay import Replay, Replayed
+from contacts_write.replay_rows import Plan
+from cqrssite.wiring import REFUSALS, check_migrated
+from protocol.lifecycle import StartError, run
+
+# Ids of commands that are shown of those that did not go as they went at first.
+SHOWN = 10
+
+
+class Command(BaseCommand):
+    help = (
+        "After the contacts database was reset or restored from a backup: replays what the journal says was applied"
+        " since, in the order first applied, once; then what waits is sent. Broker, database, reader and writer have"
+        " to run. Interrupted, it can be begun again."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        only = parser.add_mutually_exclusive_group()
+        only.add_argument(
+            "--dry-run", action="store_true", help="only tell what would be replayed, and what is missing"
+        )
+        only.add_argument("--none", action="store_true", help="replay nothing: go on without what was lost")
+
+    def handle(self, *, dry_run: bool, none: bool, **_options: Any) -> None:
+        try:
+            run(self._run(dry_run, none))
+        except (StartError, ReadError, WriteError) as error:
+            raise CommandError(str(error)) from error
+
+    async def _run(self, dry_run: bool, none: bool) -> None:
+        await sync_to_async(check_migrated)()
+        own = settings.CONTACTS
+        async with ReadClient(own.reader_address, token=own.read_token) as reader:
+            async with contextlib.aclosing(reader.watch_notices("")) as batches:
+                greeting = await anext(batches)
+            replay = Replay(
+                greeting, reader.get_outcomes, reader.read_notices, refusals=REFUSALS, single=own.single_messages
+            )
+            plan = await replay.plan()
+            if plan is None:
+                self.stdout.write("nothing to replay: the database is the one that is followed")
+                return
+            self._tell(plan)
+            if dry_run:
+                return
+            if none:
+                await replay.leave()
+                self.stdout.write("goes on without what was lost")
+                return
+            async with _link() as link:
+                self._conclude(await replay.run(link.publish, self._progress), plan)
+
+    def _tell(self, plan: Plan) -> None:
+        say = self.stdout.write
+        say(f"the database is not the one that was followed: {plan.why}")
+        say(f"it has the history up to notice {plan.common}, and lacks the {plan.lost} notices that followed")
+        say(f"to be replayed: {plan.applied} commands that were applied by these")
+        say(f"to be made known: {plan.ended} commands that were rejected, cancelled or discarded")
+        if plan.complete_from is None:
+            say("of none of these notices the journal has a command: nothing can be replayed")
+        elif plan.pruned:
+            say(
+                f"of the first {plan.pruned} of these notices the journal has no command (pruned after"
+                f" {settings.CONTACTS.keep_commands_days:g} days, or not sent through it):"
+                f" what was applied before {plan.complete_from:%Y-%m-%d %H:%M:%S} UTC stays lost"
+            )
+        others = plan.lost - plan.pruned - plan.applied - plan.ended
+        if plan.complete_from is not None and others > 0:
+            say(f"{others} more of these notices are of no command of the journal: of parkings, or other clients")
+        say(f"to be sent after it: {plan.waiting} commands that wait")
+
+    def _progress(self, done: int, total: int) -> None:
+        self.stdout.write(f"replayed {done} of {total}")
+
+    def _conclude(self, done: Replayed, plan: Plan) -> None:
+        self.stdout.write(f"replayed: {done.sent} commands that the database did not know; sent now: {plan.waiting}")
+        if done.rejected:
+            self.stderr.write(f"{len(done.rejected)} commands that were applied once were rejected now:")
+        for command_id, message in done.rejected[:SHOWN]:
+            self.stderr.write(f"  command={command_id}: {message}")
+        if done.parked:
+            self.stderr.write(f"{len(done.parked)} contacts have parked commands: see them in the admin")
+
+
+@contextlib.asynccontextmanager
+async def _link() -> AsyncIterator[MqttLink]:
+    own = settings.CONTACTS
+    link = MqttLink(own.broker_address, name="contacts-replay", username=own.mqtt_username, password=own.mqtt_password)
+    task = asyncio.create_task(link.run(), name="link")
+    try:
+        yield link
+    finally:
+        task.cancel()
+        await asyncio.wait([task])

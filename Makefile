@@ -5,11 +5,12 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 
-.PHONY: help run test check format stubs lock graphiql clean
+.PHONY: help run test bench bench-quick check format stubs lock graphiql clean
 
 help:
 	@echo "make run       sets up, then runs broker, database, reader, writer and gateway until Ctrl-C"
 	@echo "make test      sets up and passes all tests"
+	@echo "make bench     measures this project beside others (some 15 minutes; make bench-quick: two)"
 	@echo "make check     format, lint, types, import contracts, stubs, migrations, documented settings"
 	@echo "make format    formats the code and mends what the linter can"
 	@echo "make stubs     makes the gRPC stubs afresh from protocol/*.proto"
@@ -22,6 +23,12 @@ run: .venv/run.stamp
 # Whatever a .env says, tests begin at the defaults.
 test: .venv/dev.stamp
 	CONTACTS_ENV_FILE= $(BIN)/pytest
+
+bench: .venv/dev.stamp
+	$(BIN)/python -m benchmarks
+
+bench-quick: .venv/dev.stamp
+	$(BIN)/python -m benchmarks --quick
 
 check: .venv/dev.stamp
 	$(BIN)/ruff format --check --quiet .

@@ -18,6 +18,7 @@ from benchmarks.figures import Figure, Hello
 from benchmarks.plot import svg
 from benchmarks.report import Run, as_json, keep, read_committed, show
 from benchmarks.scenarios import SCENARIOS
+from benchmarks.usage import Others
 from benchmarks.wrk import LoadFailed
 from protocol.lifecycle import StartError
 
@@ -64,6 +65,7 @@ def _options() -> Namespace:
 async def _measure(options: Namespace) -> Run:
     figures: list[Figure] = []
     without: dict[str, str] = {}
+    others = Others()
     with tempfile.TemporaryDirectory(prefix="contacts-benchmark-") as folder:
         names = [name for name in SCENARIOS if not options.only or name in options.only]
         async with Bench(Path(folder), quick=options.quick, gateways=options.gateways, say=_say) as bench:
@@ -81,7 +83,7 @@ async def _measure(options: Namespace) -> Run:
                     _say(f"  {name} failed: {without[name]}")
                 _say(f"  {time.monotonic() - started:.1f} s")
             await bench.hello()
-        return Run(Hello.of(bench.hellos), figures, options.quick, options.gateways, without)
+        return Run(Hello.of(bench.hellos), figures, options.quick, options.gateways, without, others.read())
 
 
 def _say(line: str) -> None:

@@ -52,13 +52,17 @@ class Change:
 
 @dataclass(frozen=True)
 class Run:
-    """All figures of one run, in the order they were measured. without: why figures are missing, by scenario."""
+    """All figures of one run, in the order they were measured.
+
+    without: why figures are missing, by scenario. others: cores that other processes kept busy meanwhile.
+    """
 
     hello: Hello
     figures: Sequence[Figure]
     quick: bool
     gateways: int
     without: Mapping[str, str]
+    others: float = 0.0
 
     @property
     def kind(self) -> str:
@@ -126,10 +130,10 @@ def remarks(run: Run, committed: Mapping[str, float]) -> list[str]:
     """What a reader must know beside the table."""
     measures = run.measures()
     lines = [f"{name} is missing: {why}" for name, why in run.without.items()]
-    if run.hello.spread > 0.1:
+    if run.hello.spread > 0.1 or run.others > 0.1:
         lines.append(
-            f"The hello-world varied by {run.hello.spread:.0%} within this run: the machine was not quiet, "
-            "take the ratios with care."
+            f"Take the ratios with care, the machine was not quiet: others kept {run.others:.2f} cores busy, and the "
+            f"hello-world varied by {run.hello.spread:.0%} within this run."
         )
     for ours, theirs, text in (
         ("reads.list", "stock.daphne_list", "listContacts(10): {:.0f} × stock graphene-django on daphne"),
@@ -157,6 +161,7 @@ def as_json(run: Run) -> dict[str, Any]:
         "machine": {"cores": os.cpu_count(), "system": platform.system(), "python": platform.python_version()},
         "quick": run.quick,
         "gateways": run.gateways,
+        "others_cores": run.others,
         "hello": {"rate": run.hello.rate, "p50_ms": run.hello.p50, "p99_ms": run.hello.p99, "spread": run.hello.spread},
         "figures": [
             {

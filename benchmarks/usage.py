@@ -1,5 +1,6 @@
 """What processes take of the machine: CPU time and memory."""
 
+import resource
 import time
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -12,6 +13,24 @@ from benchmarks.ring import Ring
 def resident(pid: int) -> int:
     """Bytes of memory that are the process's alone, and would be free without it."""
     return int(psutil.Process(pid).memory_full_info().uss)
+
+
+class Others:
+    """What processes that are not ours took of the machine from its making on: they make figures worse."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._before = self._spent()
+
+    def read(self) -> float:
+        """Cores that were busy with others, on average. Children of ours count as ours once they have ended."""
+        return max(0.0, (self._spent() - self._before) / (time.monotonic() - self._started))
+
+    @staticmethod
+    def _spent() -> float:
+        machine = psutil.cpu_times()
+        ours = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return float(machine.user + machine.system) - sum(usage.ru_utime + usage.ru_stime for usage in ours)
 
 
 class Meter:

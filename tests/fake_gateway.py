@@ -203,3 +203,4 @@ class FakeGateway:
         self.reader = FakeReader()
         self.feed = FakeFeed()
         self.journal = FakeJournal()
+        self.foreign_writer = False

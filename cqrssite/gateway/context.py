@@ -25,6 +25,11 @@ class Services(Protocol):
     @property
     def journal(self) -> Journal: ...
 
+    @property
+    def foreign_writer(self) -> bool:
+        """Whether a writer that is not ours decides when a command takes effect."""
+        ...
+
 
 class Context:
     """One operation's context."""

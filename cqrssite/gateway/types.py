@@ -91,7 +91,7 @@ class Answer(NamedTuple):
     command_id: str
     contact_id: str | None
     accepted_at: datetime
-    takes_effect_at: datetime
+    takes_effect_at: datetime | None
     status: str = "OK"
 
 
@@ -104,13 +104,17 @@ class RequestResponse(graphene.ObjectType):
     contact_id = graphene.String(
         description="The contact it is about; of addContact, the one that will be. Null where a foreign part decides."
     )
-    takes_effect_at = graphene.String(description="When it is due: ISO 8601, UTC.")
-    takes_effect_in_ms = graphene.Int(description="Milliseconds until it is due, at the time of this answer.")
+    takes_effect_at = graphene.String(description="When it is due: ISO 8601, UTC. Null where a foreign writer decides.")
+    takes_effect_in_ms = graphene.Int(
+        description="Milliseconds until it is due, at the time of this answer. Null where a foreign writer decides."
+    )
 
-    def resolve_takes_effect_at(self: Answer, _info: object) -> str:
-        return iso(self.takes_effect_at)
+    def resolve_takes_effect_at(self: Answer, _info: object) -> str | None:
+        return iso(self.takes_effect_at) if self.takes_effect_at else None
 
-    def resolve_takes_effect_in_ms(self: Answer, _info: object) -> int:
+    def resolve_takes_effect_in_ms(self: Answer, _info: object) -> int | None:
+        if self.takes_effect_at is None:
+            return None
         return ms_until(self.takes_effect_at, at_most=self.takes_effect_at - self.accepted_at)
 
 
@@ -147,7 +151,9 @@ class Command(graphene.ObjectType):
 
     id = graphene.String(required=True)
     kind = graphene.Field(CommandKind, required=True)
-    contact_id = graphene.String()
+    contact_id = graphene.String(
+        description="Null of an add that was handed over: a foreign database names its contact."
+    )
     state = graphene.Field(CommandState, required=True)
     message = graphene.String(required=True, description="What happened, or why not; empty as long as it is queued.")
     reason = graphene.Field(RejectReason, description="Of REJECTED.")
@@ -159,6 +165,10 @@ class Command(graphene.ObjectType):
 
     def resolve_id(self: models.Command, _info: object) -> str:
         return self.command_id
+
+    def resolve_contact_id(self: models.Command, _info: object) -> str | None:
+        named_elsewhere = self.kind == models.Command.Kind.ADD and self.state == models.Command.State.HANDED_OVER
+        return None if named_elsewhere else self.contact_id
 
     # A row that was just settled holds Django's choices, one that was read plain strings.
 

@@ -198,4 +198,5 @@ def _answer(context: Context, write: Write, accepted: Accepted) -> Answer:
     if write.is_add and context.services.feed.state == "missing":
         # The database may be a foreign one, which gives each contact an id of its own.
         contact_id = None
-    return Answer(write.message, accepted.command_id, contact_id, accepted.accepted_at, accepted.takes_effect_at)
+    takes_effect_at = None if context.services.foreign_writer else accepted.takes_effect_at
+    return Answer(write.message, accepted.command_id, contact_id, accepted.accepted_at, takes_effect_at)

@@ -231,6 +231,15 @@ async def test_an_add_names_no_contact_where_a_foreign_database_may_name_it(gate
     gateway.feed.state = "missing"
     response = await run(gateway, 'mutation { addContact(name: "Ada", commandId: "k") { commandId contactId } }')
     assert response == {"data": {"addContact": {"commandId": "k", "contactId": None}}}
+    gateway.journal.end("k", State.HANDED_OVER)
+    response = await run(gateway, '{ command(id: "k") { state contactId } }')
+    assert response == {"data": {"command": {"state": "HANDED_OVER", "contactId": None}}}
+
+
+async def test_a_mutation_names_no_time_where_a_foreign_writer_decides(gateway: FakeGateway) -> None:
+    gateway.foreign_writer = True
+    response = await run(gateway, 'mutation { addContact(name: "Ada") { status takesEffectAt takesEffectInMs } }')
+    assert response == {"data": {"addContact": {"status": "OK", "takesEffectAt": None, "takesEffectInMs": None}}}
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,7 @@ class Gateway:
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = contextlib.AsyncExitStack()
         self.owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self.foreign_writer = contacts.single_messages
         self.reader = ReadClient(contacts.reader_address, token=contacts.read_token)
         self.journal = Journal(contacts.delay, contacts.journal_limit, self.owner)
         self.recognition = Recognition(

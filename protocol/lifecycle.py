@@ -65,7 +65,7 @@ class Backoff:
     The cut spreads out those who lost the same peer at the same moment.
     """
 
-    def __init__(self, first: float = 0.1, most: float = 2.0) -> None:
+    def __init__(self, first: float = 0.1, most: float = 1.0) -> None:
         self._first, self._most = first, most
         self._pause = first
 
@@ -90,7 +90,7 @@ async def keep(
     what: str,
     errors: tuple[type[BaseException], ...],
     first: float = 0.1,
-    most: float = 2.0,
+    most: float = 1.0,
 ) -> None:
     """Runs `session` again, with backoff, whenever it ends or fails with one of `errors`; ends when cancelled.
 

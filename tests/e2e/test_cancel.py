@@ -103,10 +103,9 @@ async def test_a_race_at_the_due_time_has_one_outcome_on_which_all_agree(
         async def race(number: int) -> tuple[str, bool]:
             """Cancels around the due time, by either gateway; returns the command, and whether that was taken."""
             gateways = (client, there)
-            sent = loop.time()
             added = await gateways[number % 2].add(f"raced {number}")
-            due = sent + DELAY + (number - RACES / 2) * 0.005
-            await asyncio.sleep(due - loop.time())
+            due = loop.time() + added["takesEffectInMs"] / 1000
+            await asyncio.sleep(due + (number - RACES / 2) * 0.0075 - loop.time())
             answer = await gateways[number // 2 % 2].execute(CANCEL, id=added["commandId"])
             if "errors" not in answer:
                 return added["commandId"], True

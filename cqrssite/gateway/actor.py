@@ -13,7 +13,8 @@ from django.http import HttpRequest
 
 async def actor_of(headers: Mapping[bytes, bytes]) -> str:
     """The logged-in user's name, or an empty string. Asks the database, in a thread, only when there is a cookie."""
-    key = _session_key(headers.get(b"cookie", b"").decode("latin-1"))
+    cookies = headers.get(b"cookie")
+    key = cookies and _session_key(cookies.decode("latin-1"))
     if not key:
         return ""
     username: str = await database_sync_to_async(_username)(key)

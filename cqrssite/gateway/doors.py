@@ -1,6 +1,10 @@
-"""Who may come in: the Host and Origin of a request or handshake, which do not pass Django's middleware."""
+"""Who may come in: the Host and Origin of a request or handshake, which do not pass Django's middleware.
+
+What was found out about a header's value is remembered: the same few come again and again.
+"""
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from django.http.request import split_domain_port, validate_host
@@ -16,6 +20,10 @@ def headers_of(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     return headers
 
 
+REMEMBERED = 1_000
+"""Values of a header that are remembered."""
+
+
 class Doors:
     """Checks by settings: host names as Django's ALLOWED_HOSTS, origins as its CSRF_TRUSTED_ORIGINS."""
 
@@ -25,10 +33,14 @@ class Doors:
         self._origins = frozenset(origin for origin in origins if "*" not in origin)
         # https://*.example.org: any name below example.org, by https.
         self._wildcards = [tuple(origin.split("*", 1)) for origin in origins if "*" in origin]
+        self._host_error = lru_cache(REMEMBERED)(self._find_host_error)
 
     def host_error(self, headers: Mapping[bytes, bytes]) -> str | None:
         """Why the Host header is refused, or None. This is what keeps DNS rebinding out."""
-        host = headers.get(b"host", b"").decode("latin-1")
+        return self._host_error(headers.get(b"host", b""))
+
+    def _find_host_error(self, value: bytes) -> str | None:
+        host = value.decode("latin-1")
         domain, _port = split_domain_port(host)
         if domain and validate_host(domain, self._hosts):
             return None
@@ -49,6 +61,8 @@ class Doors:
 
     def is_allowed(self, headers: Mapping[bytes, bytes]) -> bool:
         """Whether the page's origin is one of the settings'."""
+        if b"origin" not in headers:
+            return False
         origin = headers.get(b"origin", b"").decode("latin-1").lower()
         return origin in self._origins or any(
             origin.startswith(start) and origin.endswith(end) for start, end in self._wildcards

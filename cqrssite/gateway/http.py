@@ -9,7 +9,6 @@ from where, with what and how much. Where the specification only recommends, thi
 - What is no well-formed request (JSON, parameters) is 400.
 """
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,6 +22,7 @@ from cqrssite.routing import Receive, Scope, Send
 from . import graphiql
 from .actor import actor_of
 from .context import Context, Services, settle_seconds
+from .deadlines import Deadlines
 from .doors import Doors, headers_of
 from .errors import (
     BAD_USER_INPUT,
@@ -47,6 +47,10 @@ REQUEST_SECONDS = 30.0
 """How long an operation may take."""
 
 Headers = list[tuple[bytes, bytes]]
+
+_HEAD = ((b"vary", b"accept, origin"), (b"x-content-type-options", b"nosniff"))
+_NO_STORE = (b"cache-control", b"no-store")
+_TYPES = {kind: (b"content-type", f"{kind}; charset=utf-8".encode()) for kind in (JSON, GRAPHQL_RESPONSE)}
 
 
 class Reply(NamedTuple):
@@ -75,7 +79,7 @@ class GraphQLEndpoint:
         self._executor = executor()
         self._doors = Doors(settings.allowed_hosts, settings.allowed_origins)
         self._settle_seconds = settle_seconds(settings.delay)
-        self._seconds = seconds
+        self._deadlines = Deadlines(seconds)
         self._page = graphiql.read_page()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,9 +90,8 @@ class GraphQLEndpoint:
             reply = refused.reply
         if reply is None:
             return  # The client left before its request was complete.
-        head: Headers = [*reply.headers, (b"content-length", str(len(reply.body)).encode())]
-        head += [(b"vary", b"accept, origin"), (b"x-content-type-options", b"nosniff")]
-        if self._doors.is_allowed(headers):
+        head: Headers = [*reply.headers, *_HEAD, (b"content-length", b"%d" % len(reply.body))]
+        if b"origin" in headers and self._doors.is_allowed(headers):
             head.append((b"access-control-allow-origin", headers[b"origin"]))
         await send({"type": "http.response.start", "status": reply.status, "headers": head})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else reply.body})
@@ -96,7 +99,7 @@ class GraphQLEndpoint:
     async def _reply(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Reply | None:
         if error := self._doors.host_error(headers):
             return _error(400, error)
-        if error := self._doors.origin_error(headers):
+        if b"origin" in headers and (error := self._doors.origin_error(headers)):
             return _error(403, error)
         method = scope["method"]
         if method == "POST":
@@ -122,7 +125,7 @@ class GraphQLEndpoint:
         media_type = _media_type(headers)
         if error := content_type_error(_text(headers, b"content-type")):
             return _error(415, error, media_type=media_type)
-        if _text(headers, b"content-encoding") not in (None, "identity"):
+        if headers.get(b"content-encoding", b"identity") != b"identity":
             return _error(415, "the body must not be compressed", media_type=media_type)
         body = await _read_body(headers, receive, media_type)
         if body is None:
@@ -174,10 +177,12 @@ class GraphQLEndpoint:
             raise RequestRefused([plain(message, BAD_USER_INPUT)])
         context = Context(self._gateway, partial(actor_of, headers), settle_seconds=self._settle_seconds)
         try:
-            async with asyncio.timeout(self._seconds):
+            with self._deadlines.limit():
                 return await self._executor.execute(operation, context)
         except TimeoutError:
-            message = f"not answered within {self._seconds:g} s; a mutation may have been accepted all the same"
+            message = (
+                f"not answered within {self._deadlines.seconds:g} s; a mutation may have been accepted all the same"
+            )
             raise RequestRefused([plain(message, UNAVAILABLE)]) from None
 
 
@@ -194,16 +199,17 @@ async def _read_body(headers: dict[bytes, bytes], receive: Receive, media_type: 
     declared = headers.get(b"content-length", b"0")
     if declared.isdigit() and int(declared) > MAX_BODY:
         raise _too_large(media_type)
-    body = bytearray()
+    body = b""
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
-        body += message.get("body", b"")
+        part: bytes = message.get("body", b"")
+        body = body + part if body else part
         if len(body) > MAX_BODY:
             raise _too_large(media_type)
         if not message.get("more_body", False):
-            return bytes(body)
+            return body
 
 
 def _too_large(media_type: str) -> _Refused:
@@ -236,8 +242,4 @@ def _error(status: int, message: str, *headers: tuple[bytes, bytes], media_type:
 
 
 def _json(status: int, content: dict[str, Any], media_type: str) -> Reply:
-    return Reply(
-        status,
-        [(b"content-type", f"{media_type}; charset=utf-8".encode()), (b"cache-control", b"no-store")],
-        orjson.dumps(content),
-    )
+    return Reply(status, [_TYPES[media_type], _NO_STORE], orjson.dumps(content))

@@ -1,11 +1,15 @@
-"""What a client wants to read (Accept) and what it sent (Content-Type)."""
+"""What a client wants to read (Accept) and what it sent (Content-Type); remembered by the header's value."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 GRAPHQL_RESPONSE = "application/graphql-response+json"
 JSON = "application/json"
 HTML = "text/html"
+
+REMEMBERED = 1_000
+"""Values of a header that are remembered; a header has some kilobytes at most."""
 
 
 class _Range(NamedTuple):
@@ -16,6 +20,7 @@ class _Range(NamedTuple):
     quality: float
 
 
+@lru_cache(REMEMBERED)
 def response_type(accept: str | None) -> str | None:
     """The media type to answer in: JSON or GRAPHQL_RESPONSE, or None when the client accepts neither.
 
@@ -41,6 +46,7 @@ def wants_page(accept: str | None) -> bool:
     return page > 0 and page >= named
 
 
+@lru_cache(REMEMBERED)
 def content_type_error(content_type: str | None) -> str | None:
     """Why a body of this type is refused, or None.
 

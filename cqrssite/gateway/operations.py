@@ -87,9 +87,10 @@ class Executor:
         if calls is None:
             return await self.execute_plainly(operation, context, root)
         outcomes = await outcomes_of(calls, operation.kind, context, root)
-        if not any(isinstance(outcome, Exception) for outcome in outcomes.values()):
-            with suppress(Exception):
-                return {"data": {call.field.name: call.field.complete(outcomes[call.field.name]) for call in calls}}
+        with suppress(Exception):
+            return {
+                "data": {call.field.name: call.field.complete(_result(outcomes, call.field.name)) for call in calls}
+            }
         # Something failed, in a resolver or in completing what it returned. graphql-core knows what is to be said.
         return await self.execute_plainly(operation, context, root, outcomes)
 
@@ -183,6 +184,14 @@ async def outcomes_of(calls: Sequence[Call], kind: OperationType, context: Conte
         if isinstance(outcome, Exception):
             break
     return outcomes
+
+
+def _result(outcomes: Outcomes, name: str) -> Any:
+    """What the field returned. Raises what it raised, and KeyError where it was not called."""
+    outcome = outcomes[name]
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
 
 
 async def _outcome(call: Call, context: Context, root: object) -> Any:

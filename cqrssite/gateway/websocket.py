@@ -241,8 +241,7 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
         if self._closed:
             return
         try:
-            async with self._window.sending():
-                await self.send(text)
+            await self._window.send(self.send(text))
         except OSError:
             # So a server says that the client is gone; its disconnect, which ends everything, is on its way.
             self._closed = True

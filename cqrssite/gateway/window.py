@@ -6,8 +6,9 @@ sent before its ping has arrived.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable
+
+from .deadlines import Deadlines
 
 MAX_UNSEEN = 4 * 1024 * 1024
 """Characters that may be under way to a client."""
@@ -27,6 +28,7 @@ class SendWindow:
 
     def __init__(self, limit: int = MAX_UNSEEN, seconds: float = SECONDS) -> None:
         self.seconds = seconds
+        self._deadlines = Deadlines(seconds)
         self.asked = False
         """Whether a ping is unanswered."""
         self._limit = limit
@@ -70,11 +72,10 @@ class SendWindow:
                 raise WindowFull(self.seconds) from None
         self._sent += length
 
-    @asynccontextmanager
-    async def sending(self) -> AsyncIterator[None]:
+    async def send(self, sending: Awaitable[None]) -> None:
         """Bounds a send that waits for the socket. Raises WindowFull."""
         try:
-            async with asyncio.timeout(self.seconds):
-                yield
+            with self._deadlines.limit():
+                await sending
         except TimeoutError:
             raise WindowFull(self.seconds) from None

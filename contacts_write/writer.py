@@ -143,7 +143,8 @@ class Writer:
         given_up = self._holding.offer_again(applied.left)
         if given_up:
             log.warning(
-                "left %d commands to be sent again, since what they depend on was not settled within %g s: %s",
+                "left %d commands to be sent again, since what they depend on was not settled, or what their sender"
+                " has seen was not there, within %g s: %s",
                 len(given_up),
                 PATIENCE,
                 _ids(given_up),

@@ -93,6 +93,10 @@ class TestMessages:
         made = entry(cancel_requested_at=datetime.now(UTC)).message(datetime.now(UTC), contract_only=True)
         assert (made.update.meta.depends_on, made.update.meta.cancelled) == ("", False)
 
+    def test_a_message_names_what_its_sender_has_seen_unless_it_may_go_to_any_database(self) -> None:
+        assert entry().message(datetime.now(UTC), seen="7.abc").update.meta.seen == "7.abc"
+        assert entry().message(datetime.now(UTC), seen="7.abc", contract_only=True).update.meta.seen == ""
+
     def test_an_unset_version_stays_unset(self) -> None:
         assert not entry(expected_version=None).message(datetime.now(UTC)).update.meta.HasField("expected_version")
 
@@ -150,6 +154,29 @@ class TestSending:
             await eventually(lambda: publisher.lag == 0)
             assert publisher.connected
         assert link.sent_ids() == [id_of(command) for command in sent]
+
+    async def test_in_a_pause_nothing_is_sent_and_after_it_all_that_is_unsettled(self) -> None:
+        link = FakeLink()
+        async with open_journal() as journal, publishing(journal, link) as publisher:
+            link.connect()
+            sent = updates("c1", 2)
+            await journal.accept(sent)
+            await eventually(lambda: publisher.lag == 0)
+            journal.settle([notice(id_of(sent[0]))])
+            publisher.paused = True
+            assert not publisher.connected
+            waiting = updates("c2", 3)
+            await journal.accept(waiting)
+            # What comes from beside the cursor too.
+            with pytest.raises(BrokerAway, match="pause"):
+                await publisher.send([entry()])
+            link.connect()
+            await journal.catch_up()
+            assert link.sent_ids() == [id_of(command) for command in sent]
+            link.messages.clear()
+            publisher.paused = False
+            await eventually(lambda: publisher.lag == 0)
+        assert link.sent_ids() == [id_of(command) for command in (sent[1], *waiting)]
 
     async def test_a_full_tail_lags_and_leaves_nothing_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(publisher_module, "MAX_TAIL", 10)

@@ -1,8 +1,7 @@
 """What is sent about an event: executed and written out once for each distinct subscription.
 
 Reason: a thousand sockets subscribe to the same few fields, and each would execute and write the same answer.
-Gain: to 1,000 sockets on one loop, 26 → 11 µs of CPU a send, beside a server that
-takes none.
+Gain: to 1,000 sockets on one loop, 26 → 11 µs of CPU a send, all of the consumer's part.
 The plain path: `operations.Executor.execute` and orjson, for each socket anew.
 
 Distinct is what differs in what is selected, not in which notices it is told (contactId, afterPosition): so clients

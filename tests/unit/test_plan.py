@@ -260,7 +260,7 @@ def is_same(query: str, given_variables: dict[str, Any] | None, root: Any = None
     assert planned == plain, f"{query}\n{given_variables}\nplanned {planned.decode()}\nplain   {plain.decode()}"
 
 
-several = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+several = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @several
@@ -376,7 +376,7 @@ def values_of(source: str) -> list[Any]:
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"), max_size=8)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(st.one_of(TEXTS, st.integers(-999_999_999, 999_999_999)), min_size=1, max_size=4), st.data())
 def test_what_is_lifted_is_what_the_parser_finds(wanted: list[Any], data: st.DataObject) -> None:
     source = "{"

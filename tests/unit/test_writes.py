@@ -133,7 +133,7 @@ def documents(draw: st.DrawFn) -> str:
     return f"mutation {{ {' '.join(fields)} }}"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     documents(),
     st.sampled_from([1000, 1000, 1000, 0, 1, 3]),

@@ -1,7 +1,7 @@
 """What a resolver returned, turned into what is sent: for each selection set a function, made once.
 
 Reason: graphql-core finds out for every value of every answer which type it has and how that is completed.
-Gain: ten contacts of three fields, 300 → 25 µs of CPU; nothing when `Once` has them.
+Gain: ten contacts of three fields, 230 → 20 µs of CPU; nothing when `Once` has them.
 The plain path: graphql-core's completion, which also takes over whenever a function here raises (`operations.replay`):
 so these need to know what is right, not what is to be said about what is wrong.
 

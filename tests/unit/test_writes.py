@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from unittest import mock
@@ -26,7 +27,17 @@ OLD = "old"
 
 
 # graphql-core leaves the mutations behind one that fails uncalled, each a coroutine that is never awaited.
-pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:coroutine .* was never awaited"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _leaves_no_coroutines() -> Iterator[None]:
+    """So that none is found in the middle of another test."""
+    yield
+    gc.collect()
 
 
 class Journal(FakeJournal):

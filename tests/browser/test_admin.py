@@ -6,6 +6,7 @@ import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.browser.contacts import add_contact
@@ -53,7 +54,10 @@ def messages(browser: Chrome) -> str:
 
 
 def rows(browser: Chrome) -> list[str]:
-    return [row.text for row in browser.find_elements(By.CSS_SELECTOR, "#result_list tbody tr")]
+    """The texts of a list's rows, read at once: the page may be about to be replaced."""
+    script = "return [...document.querySelectorAll('#result_list tbody tr')].map(row => row.innerText)"
+    texts: list[str] = browser.execute_script(script)
+    return texts
 
 
 def open_list(browser: Chrome, stack: Stack, name: str) -> None:
@@ -67,6 +71,7 @@ def search(browser: Chrome, text: str) -> None:
     box.clear()
     box.send_keys(text)
     box.submit()
+    WebDriverWait(browser, 40).until(staleness_of(box), "the list is fetched anew")
 
 
 def test_its_own_styles_are_served(admin: Chrome) -> None:

@@ -24,7 +24,7 @@ from protocol.lifecycle import StartError
 
 RATIOS = Path(__file__).with_name("ratios.json")
 # Scenarios between two measurements of the hello-world.
-_HELLO_EVERY = 4
+_HELLO_EVERY = 6
 
 
 def main() -> int:

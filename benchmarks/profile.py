@@ -22,6 +22,7 @@ from benchmarks import documents, wrk
 from benchmarks.bench import Bench
 from benchmarks.counts import Counts
 from benchmarks.figures import Hello
+from benchmarks.http import Client
 from benchmarks.ring import Ring
 from benchmarks.usage import Meter, Times
 
@@ -30,18 +31,21 @@ PER_DOCUMENT = 100
 
 @dataclass(frozen=True)
 class Operation:
-    """One kind of request. commands: how many each brings. connections: how many at once."""
+    """One kind of request. commands: how many each brings. connections: how many at once. rate: a second; 0: all."""
 
     name: str
     body: str
     commands: int = 0
     connections: int = wrk.CONNECTIONS
+    rate: int = 0
 
 
 OPERATIONS = {
     "contact": Operation("contact(id)", documents.CONTACT),
     "list": Operation("listContacts(10)", documents.LIST),
     "add": Operation("addContact, to its commit", documents.ADD, commands=1),
+    # Where nothing queues, nothing is gathered: what one command costs by itself.
+    "paced": Operation("addContact at 500/s, to its commit", documents.ADD, commands=1, rate=500),
     "documents": Operation("addContact, 100 a document", documents.many(PER_DOCUMENT), PER_DOCUMENT, connections=16),
 }
 
@@ -110,15 +114,20 @@ async def _budget(bench: Bench, ring: Ring, operation: Operation, seconds: int, 
     """Runs the load; of a command, everything up to its commit and its notice is counted."""
     counts = Counts(ring.var)
     meter = Meter(ring)
-    load = await bench.load(
-        ring.gateways, operation.body, seconds=seconds, ids=ids, connections=operation.connections, warm=False
-    )
+    if operation.rate:
+        async with Client(ring.gateways[0]) as client:
+            requests = len(await client.at_rate(operation.body, operation.rate, seconds))
+    else:
+        load = await bench.load(
+            ring.gateways, operation.body, seconds=seconds, ids=ids, connections=operation.connections, warm=False
+        )
+        requests = load.requests
     await _settle(ring)
     spent = meter.read()
-    done = counts.accepted if operation.commands else load.requests
+    done = counts.accepted if operation.commands else requests
     counts.close()
     by_process = {name: Times(*(part / done for part in times)) for name, times in spent.by_process.items()}
-    return Budget(operation.name, done / load.seconds, by_process)
+    return Budget(operation.name, done / seconds, by_process)
 
 
 async def _settle(ring: Ring) -> None:

@@ -22,7 +22,7 @@ run: .venv/run.stamp
 
 # Whatever a .env says, tests begin at the defaults.
 test: .venv/dev.stamp
-	CONTACTS_ENV_FILE= $(BIN)/pytest
+	CONTACTS_ENV_FILE= $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 bench: .venv/dev.stamp
 	$(BIN)/python -m benchmarks

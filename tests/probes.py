@@ -37,10 +37,15 @@ def until(
         time.sleep(every)
 
 
+# Tests that run side by side take their ports from ranges of their own: what one has stopped the other does not take.
+_PORTS = 5_000
+_FIRST_PORT = 10_000 + _PORTS * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 4)
+
+
 def free_port() -> int:
     """A free port; below the ephemeral ones, so that no outgoing connection takes it while its owner is down."""
     while True:
-        port = random.randrange(10_000, 32_000)
+        port = random.randrange(_FIRST_PORT, _FIRST_PORT + _PORTS)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind((HOST, port))
             if port not in _ports_given:

@@ -85,8 +85,9 @@ async def test_bytes_that_are_no_grpc_at_all_are_in_nobodys_way(caplog: pytest.L
         for payload in (b"GET / HTTP/1.1\r\n\r\n", bytes(10_000), source.randbytes(10_000)):
             reader, writer = await asyncio.open_connection(host, int(port))
             writer.write(payload)
-            writer.write_eof()
-            with contextlib.suppress(ConnectionError):
+            # Who is served garbage may hang up at any moment.
+            with contextlib.suppress(OSError):
+                writer.write_eof()
                 await asyncio.wait_for(reader.read(), 10)
             writer.close()
         assert await is_healthy(address)

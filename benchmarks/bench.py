@@ -8,7 +8,7 @@ import statistics
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from benchmarks import wrk
 from benchmarks.figures import Load
@@ -16,11 +16,19 @@ from benchmarks.http import Client
 from benchmarks.ports import free_address
 from benchmarks.ring import DELAY, Ring, environment_of, migrated
 from benchmarks.seed import sample_ids, seed
+from benchmarks.usage import cpu_seconds
 from cqrssite.chaos.process import Process
 from cqrssite.health import answers_http
 
 # Requests before a load.
 _WARM = 300
+
+
+class Served(NamedTuple):
+    """A server that is up."""
+
+    address: str
+    pid: int
 
 
 class Bench:
@@ -98,8 +106,8 @@ class Bench:
         await asyncio.to_thread(seed, var, contacts)
 
     @contextlib.asynccontextmanager
-    async def server(self, command: Callable[[str, str], Sequence[str]], **environment: str) -> AsyncIterator[str]:
-        """Another server, up; yields its address. command: makes its command line of host and port."""
+    async def server(self, command: Callable[[str, str], Sequence[str]], **environment: str) -> AsyncIterator[Served]:
+        """Another server, up. command: makes its command line of host and port."""
         await self._end_shared()
         address = free_address()
         host, _, port = address.rpartition(":")
@@ -114,7 +122,8 @@ class Bench:
         try:
             await process.start()
             await process.wait_up(within=60)
-            yield address
+            assert process.pid is not None
+            yield Served(address, process.pid)
         finally:
             await process.kill()
 
@@ -144,10 +153,12 @@ class Bench:
         """A file with the ids of random contacts."""
         return sample_ids(var, self.folder() / "ids")
 
-    async def hello(self) -> None:
-        """Measures the hello-world once more."""
-        async with self.server(uvicorn("benchmarks.hello:application", interface="asgi3")) as address:
-            self.hellos.append(await self.load([address], "", seconds=self.seconds(2, 5)))
+    async def hello(self) -> float:
+        """Measures the hello-world once more; returns the seconds of CPU that one request took of its server."""
+        async with self.server(uvicorn("benchmarks.hello:application", interface="asgi3")) as served:
+            before = cpu_seconds(served.pid)
+            self.hellos.append(await self.load([served.address], "", seconds=self.seconds(2, 5)))
+            return (cpu_seconds(served.pid) - before) / self.hellos[-1].requests
 
 
 def uvicorn(application: str, *, interface: str = "auto") -> Callable[[str, str], Sequence[str]]:

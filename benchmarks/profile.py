@@ -21,10 +21,11 @@ from rich.table import Table
 from benchmarks import documents, wrk
 from benchmarks.bench import Bench
 from benchmarks.counts import Counts
-from benchmarks.figures import Hello
 from benchmarks.http import Client
 from benchmarks.ring import Ring
 from benchmarks.usage import Meter, Times
+from benchmarks.wrk import LoadFailed
+from protocol.lifecycle import StartError
 
 PER_DOCUMENT = 100
 
@@ -65,8 +66,12 @@ def main() -> int:
     if reason := wrk.missing() or _cannot_look_inside(options.inside):
         console.print(f"Nothing is measured: {reason}")
         return 1
-    hello, budgets, stacks = asyncio.Runner(loop_factory=uvloop.new_event_loop).run(_measure(options))
-    show(hello, budgets, console)
+    try:
+        hello, budgets, stacks = asyncio.Runner(loop_factory=uvloop.new_event_loop).run(_measure(options))
+    except (LoadFailed, StartError, TimeoutError) as error:
+        console.print(f"Nothing is measured: {error}")
+        return 1
+    show(budgets, hello, console)
     for operation, functions in stacks.items():
         show_functions(f"{options.inside} during {operation}", functions, options.top, console)
     return 0
@@ -87,17 +92,17 @@ def _cannot_look_inside(process: str | None) -> str:
     return ""
 
 
-async def _measure(options: Namespace) -> tuple[Hello, list[Budget], dict[str, "Functions"]]:
+async def _measure(options: Namespace) -> tuple[float, list[Budget], dict[str, "Functions"]]:
     budgets: list[Budget] = []
     stacks: dict[str, Functions] = {}
     with tempfile.TemporaryDirectory(prefix="contacts-profile-") as folder:
         bench = Bench(Path(folder), quick=True, gateways=1, say=print)
-        await bench.hello()
+        hello = await bench.hello()
         async with bench.fresh_ring() as ring:
             ids = bench.ids(ring.var)
             for name in options.only or OPERATIONS:
                 operation = OPERATIONS[name]
-                await bench.load(ring.gateways, operation.body, seconds=1, ids=ids, connections=operation.connections)
+                await bench.load(ring.gateways, operation.body, seconds=2, ids=ids, connections=operation.connections)
                 await _settle(ring)
                 budgets.append(await _budget(bench, ring, operation, options.seconds, ids))
                 if options.inside:
@@ -106,8 +111,7 @@ async def _measure(options: Namespace) -> tuple[Hello, list[Budget], dict[str, "
                     )
                     await _budget(bench, ring, operation, options.seconds + 1, ids)
                     stacks[operation.name] = await spying
-        await bench.hello()
-        return Hello.of(bench.hellos), budgets, stacks
+        return (hello + await bench.hello()) / 2, budgets, stacks
 
 
 async def _budget(bench: Bench, ring: Ring, operation: Operation, seconds: int, ids: Path) -> Budget:
@@ -136,12 +140,11 @@ async def _settle(ring: Ring) -> None:
     counts.close()
 
 
-def show(hello: Hello, budgets: list[Budget], console: Console) -> None:
-    """One table for each operation."""
+def show(budgets: list[Budget], hello: float, console: Console) -> None:
+    """One table for each operation. hello: seconds of CPU for one request of the hello-world."""
+    console.print(f"One request of the hello-world takes {hello * 1e6:.1f} µs of CPU.")
     for budget in budgets:
-        table = Table(
-            title=f"{budget.operation}: {budget.rate / hello.rate:.2f} of the hello-world, µs of CPU per operation"
-        )
+        table = Table(title=f"{budget.operation}: µs of CPU per operation, at {budget.rate:,.0f}/s")
         table.add_column("process")
         for column in ("in all", "main thread", "other threads", "of it in the kernel", "in hello-worlds"):
             table.add_column(column, justify="right")
@@ -151,7 +154,7 @@ def show(hello: Hello, budgets: list[Budget], console: Console) -> None:
                 table.add_section()
             main = min(times.main, times.total)
             micro = [f"{part * 1e6:.1f}" for part in (times.total, main, times.total - main, times.system)]
-            table.add_row(name, *micro, f"{times.total * hello.rate:.2f}")
+            table.add_row(name, *micro, f"{times.total / hello:.2f}")
         console.print(table)
 
 

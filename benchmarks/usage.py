@@ -15,6 +15,11 @@ def resident(pid: int) -> int:
     return int(psutil.Process(pid).memory_full_info().uss)
 
 
+def cpu_seconds(pid: int) -> float:
+    """Seconds of CPU that the process has spent so far."""
+    return _times(psutil.Process(pid)).total
+
+
 class Others:
     """What processes that are not ours took of the machine from its making on: they make figures worse."""
 

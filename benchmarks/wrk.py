@@ -71,7 +71,9 @@ def parsed(output: str) -> Load:
         raise LoadFailed(f"wrk says no result:\n{output}")
     result: dict[str, Any] = json.loads(line.removeprefix("RESULT "))
     wrong = result["status"] + result["sockets"] + result["timeouts"]
-    if wrong or not result["requests"]:
+    if not wrong and not result["requests"]:
+        raise LoadFailed("no request was answered before the load ended")
+    if wrong:
         raise LoadFailed(
             f"of {result['requests']} requests {result['status']} were answered with an error, {result['sockets']} met "
             f"a broken connection and {result['timeouts']} were not answered within 10 s"

@@ -27,12 +27,12 @@ async def stock(bench: Bench) -> AsyncIterator[Figure]:
         ids = make(folder / "stock.sqlite3", folder / "ids", _CONTACTS)
         environment = {"DJANGO_SETTINGS_MODULE": "benchmarks.stock.settings"}
         environment["STOCK_DATABASE"] = str(folder / "stock.sqlite3")
-        async with bench.server(command, **environment) as address:
+        async with bench.server(command, **environment) as served:
             for key, label, body in (
                 ("contact", "contact(id)", documents.CONTACT),
                 ("list", "listContacts(10)", documents.LIST),
                 ("add", "addContact, committed", documents.STOCK_ADD),
             ):
-                load = await bench.load([address], body, seconds=bench.seconds(2, 5), ids=ids)
+                load = await bench.load([served.address], body, seconds=bench.seconds(2, 5), ids=ids)
                 for figure in load.figures(f"stock.{name}_{key}", f"graphene-django on {name}: {label}"):
                     yield figure

@@ -51,7 +51,7 @@ def test_answers_with_an_error_make_no_figure():
 
 
 def test_no_answer_at_all_makes_no_figure():
-    with pytest.raises(LoadFailed, match="of 0 requests"):
+    with pytest.raises(LoadFailed, match="no request was answered"):
         parsed((RESULT % 0).replace("1000,", "0,", 1))
 
 

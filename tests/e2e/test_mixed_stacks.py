@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.e2e.clients import CONTACT, DELETE, UPDATE, Client, eventually, subscribed
-from tests.probes import HOST, free_port
+from tests.probes import HOST, free_port, until
 from tests.processes import Stack
 
 DELAY = 0.3
@@ -21,7 +21,11 @@ def mix(foreign: str, **settings: object) -> Iterator[Stack]:
                 stack.foreign(role)
             else:
                 getattr(stack, role)()
-        yield stack.start(ready=False)
+        stack.start(ready=False)
+        if foreign != "writer":
+            # What is sent once and never again is lost, as in the example, while nobody has subscribed.
+            until(lambda: "ready: " in stack["writer"].log(), within=WITHIN, what="the writer has subscribed")
+        yield stack
 
 
 async def shows(client: Client, *names: str) -> None:

@@ -26,7 +26,7 @@ from contacts_write.recognition import Recognition, Refusals
 from contacts_write.sweep import Sweep
 from cqrssite.environment import Environment
 from protocol import topics
-from protocol.lifecycle import StartError
+from protocol.lifecycle import StartError, spare_collector
 
 log = logging.getLogger("cqrssite.wiring")
 
@@ -123,6 +123,7 @@ class Gateway:
             self._start("pruning", self._prune())
             self._closing = opened.pop_all()
         _open = self
+        spare_collector()
         return self
 
     async def __aexit__(self, *_exception: object) -> None:

@@ -5,6 +5,7 @@ On SIGTERM or SIGINT: health turns NOT_SERVING first, then nothing new is accept
 
 import asyncio
 import contextlib
+import gc
 import logging
 import random
 import signal
@@ -36,8 +37,20 @@ def split_address(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def spare_collector() -> None:
+    """Has Python's garbage collector look at what comes and goes, not again and again at all that was loaded.
+
+    To be called once a service is loaded. Without it, full collections take a quarter of a busy gateway's CPU, and each
+    stops it for tens of milliseconds.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
 def run(main: Coroutine[None, None, None]) -> None:
     """Runs a service's main coroutine to its end, on uvloop."""
+    spare_collector()
     uvloop.run(main)
 
 

@@ -56,6 +56,8 @@ class CommandPublisher:
         self._behind = True
         self._cancels: deque[Entry] = deque()
         self._in_flight: set[int] = set()
+        # Rows that `send` has sent while others were being read: what was read may hold them as well.
+        self._sent_beside: set[int] = set()
         self._hello_at: float | None = None
         self._again_until = 0
         self._decisions: set[tuple[str, bool, int | None]] = set()
@@ -155,6 +157,8 @@ class CommandPublisher:
             for start in range(0, len(entries), size):
                 async with self._slots:
                     await self._publish(entries[start : start + size])
+            if self._behind or self._tail:
+                self._sent_beside.update(entry.number for entry in ours)
         except BrokerAway:
             self._send_later(ours)
             raise
@@ -213,7 +217,8 @@ class CommandPublisher:
     def _is_wanted(self, entry: Entry) -> bool:
         # It may have ended meanwhile, and what must not be sent twice may be on its way.
         on_its_way = self.once and entry.number in self._in_flight
-        return self._journal.is_unsettled(entry.command_id) and not on_its_way
+        sent = on_its_way or entry.number in self._sent_beside
+        return self._journal.is_unsettled(entry.command_id) and not sent
 
     def _take(self, source: deque[Entry]) -> list[Entry]:
         size = 1 if self.single else min(len(source), topics.BATCH_SIZE)
@@ -228,6 +233,8 @@ class CommandPublisher:
 
     async def _read_on(self) -> None:
         cursor, head = self._cursor, self._head
+        # What is read from here on is known to the journal to be sent, or is to be sent again.
+        self._sent_beside.clear()
         try:
             entries = await self._journal.queued(cursor, READ_AT_ONCE, unsent=self.once)
         except JournalUnavailable as error:

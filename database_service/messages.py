@@ -1,6 +1,6 @@
 """Rows into the messages of the protocol. The columns are selected in the order of these tuples."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -26,6 +26,9 @@ class NoticeRow(NamedTuple):
     committed_at: int
 
 
+# The time in milliseconds.
+ContactRow: TypeAlias = tuple[str, str, int, int]
+
 CONTACT_COLUMNS = "id, name, version, last_updated"
 NOTICE_COLUMNS = ", ".join(NoticeRow._fields)
 
@@ -40,7 +43,23 @@ def milliseconds(time: Timestamp) -> int:
 
 
 def contact_of(id: str, name: str, version: int, last_updated: int) -> Contact:
-    return Contact(id=id, name=name, version=version, last_updated=timestamp(last_updated))
+    contact = Contact()
+    fill_contact(contact, id, name, version, last_updated)
+    return contact
+
+
+def fill_contact(contact: Contact, id: str, name: str, version: int, last_updated: int) -> None:
+    """Makes an empty contact this one. A message built where it stays costs half of one that is copied there."""
+    contact.id = id
+    contact.name = name
+    contact.version = version
+    _fill_time(contact.last_updated, last_updated)
+
+
+def _fill_time(time: Timestamp, milliseconds: int) -> None:
+    time.SetInParent()  # so that it is there even where it is the first moment of 1970
+    time.seconds = milliseconds // 1000
+    time.nanos = milliseconds % 1000 * 1_000_000
 
 
 def notice_of(database: str, row: NoticeRow) -> Notice:

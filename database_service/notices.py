@@ -7,8 +7,9 @@ from django.db import transaction
 from django.db.backends.utils import CursorWrapper
 
 from database_service import rows
-from database_service.database import ALIAS, cursor, select_in
+from database_service.database import ALIAS, cursor
 from database_service.errors import PositionTooOld, PositionUnknown
+from database_service.lists import select_in
 from database_service.messages import NOTICE_COLUMNS, NoticeRow, notice_of
 from database_service.positions import BEGINNING, number_of, position_of
 from protocol.notice_pb2 import Notice, NoticeBatch

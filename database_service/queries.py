@@ -5,8 +5,9 @@ SQL on Django's cursor: building the query through a model takes eight times as 
 
 from collections.abc import Sequence
 
-from database_service.database import cursor, select_in
-from database_service.messages import CONTACT_COLUMNS, contact_of
+from database_service.database import cursor
+from database_service.lists import select_in
+from database_service.messages import CONTACT_COLUMNS, ContactRow, contact_of
 from protocol.contact_pb2 import Contact
 
 
@@ -17,13 +18,24 @@ def get_contact(contact_id: str) -> Contact | None:
 
 def get_contacts(contact_ids: Sequence[str]) -> dict[str, Contact]:
     """Those of the contacts that there are, by id."""
-    with cursor() as on:
-        found = select_in(on, f"SELECT {CONTACT_COLUMNS} FROM contact WHERE id IN ({{}})", contact_ids)
-        return {row[0]: contact_of(*row) for row in found}
+    return {contact_id: contact_of(*row) for contact_id, row in contact_rows(contact_ids).items()}
 
 
 def list_contacts(count: int) -> list[Contact]:
     """The first `count` contacts, in the order they were added."""
+    return [contact_of(*row) for row in first_rows(count)]
+
+
+def contact_rows(contact_ids: Sequence[str]) -> dict[str, ContactRow]:
+    """The rows of those of the contacts that there are, by id."""
+    with cursor() as on:
+        found = select_in(on, f"SELECT {CONTACT_COLUMNS} FROM contact WHERE id IN ({{}})", contact_ids)
+        return {row[0]: row for row in found}
+
+
+def first_rows(count: int) -> list[ContactRow]:
+    """The rows of the first `count` contacts, in the order they were added."""
     with cursor() as on:
         on.execute(f"SELECT {CONTACT_COLUMNS} FROM contact ORDER BY added_by LIMIT %s", [count])
-        return [contact_of(*row) for row in on.fetchall()]
+        rows: list[ContactRow] = on.fetchall()
+        return rows

@@ -1,15 +1,14 @@
 """The service `protocol.ContactReader` on the database."""
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
-from database_service import notices, queries
-from database_service.decide import missing
+from database_service import answers, notices
 from database_service.errors import InvalidRequest, PositionInvalid
 from database_service.statuses import Context, statuses
 from database_service.threads import DatabaseThreads
 from database_service.watch import NoticeWatch
-from protocol.contact_pb2 import Contact, ContactReference, RequestResponse
+from protocol.contact_pb2 import ContactReference
 from protocol.contact_read_pb2 import (
     ContactArrayRequestResponse,
     ContactRequestResponse,
@@ -22,7 +21,6 @@ from protocol.contact_read_pb2 import (
 )
 from protocol.contact_read_pb2_grpc import ContactReaderServicer
 from protocol.notice_pb2 import NoticeBatch
-from protocol.rules import count_error, id_error
 
 MOST_QUESTIONS = 1000
 # A contact takes 950 bytes at most, and a message of gRPC holds 4 MiB.
@@ -40,16 +38,16 @@ class ContactReader(ContactReaderServicer):
 
     async def GetContact(self, request: ContactReference, context: Context) -> ContactRequestResponse:
         async with statuses(context):
-            return (await self._threads.read(_read, [request.id], [])).contact[0]
+            return (await self._threads.read(answers.read, [request.id], [])).contact[0]
 
     async def ListContacts(self, request: ListContactsFilter, context: Context) -> ContactArrayRequestResponse:
         async with statuses(context):
-            return (await self._threads.read(_read, [], [request.count])).list[0]
+            return (await self._threads.read(answers.read, [], [request.count])).list[0]
 
     async def Read(self, request: ReadRequest, context: Context) -> ReadReply:
         async with statuses(context):
             _check_size(request)
-            return await self._threads.read(_read, request.contact_id, request.list_count)
+            return await self._threads.read(answers.read, request.contact_id, request.list_count)
 
     async def GetOutcomes(self, request: OutcomesRequest, context: Context) -> NoticeBatch:
         async with statuses(context):
@@ -82,31 +80,3 @@ def _check_size(request: ReadRequest) -> None:
         raise InvalidRequest(
             f"at most {MOST_QUESTIONS} questions for {MOST_CONTACTS} contacts, not {questions} for {contacts}"
         )
-
-
-def _read(contact_ids: Sequence[str], counts: Sequence[int]) -> ReadReply:
-    """Answers all questions with two queries at most."""
-    found = queries.get_contacts(contact_ids) if contact_ids else {}
-    most = max((count for count in counts if count_error(count) is None), default=0)
-    listed = queries.list_contacts(most) if most else []
-    return ReadReply(
-        contact=[_answer(contact_id, found.get(contact_id)) for contact_id in contact_ids],
-        list=[_list(count, listed) for count in counts],
-    )
-
-
-def _answer(contact_id: str, contact: Contact | None) -> ContactRequestResponse:
-    if contact is not None:
-        return ContactRequestResponse(
-            response=RequestResponse(status=RequestResponse.OK, Message="OK"), contact=contact
-        )
-    message = id_error(contact_id) or missing(contact_id)
-    return ContactRequestResponse(response=RequestResponse(status=RequestResponse.ERROR, Message=message))
-
-
-def _list(count: int, listed: list[Contact]) -> ContactArrayRequestResponse:
-    if error := count_error(count):
-        return ContactArrayRequestResponse(response=RequestResponse(status=RequestResponse.ERROR, Message=error))
-    return ContactArrayRequestResponse(
-        response=RequestResponse(status=RequestResponse.OK, Message="OK"), contact=listed[:count]
-    )

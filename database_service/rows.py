@@ -10,8 +10,9 @@ from typing import NamedTuple
 from django.db import connections
 from django.db.backends.utils import CursorWrapper
 
-from database_service.database import ALIAS, now_ms, select_in
+from database_service.database import ALIAS, now_ms
 from database_service.errors import PositionInvalid
+from database_service.lists import select_in
 from database_service.messages import CONTACT_COLUMNS, NOTICE_COLUMNS, NoticeRow, contact_of
 from database_service.models import FINAL, DatabaseIdentity
 from database_service.positions import number_of, position_of

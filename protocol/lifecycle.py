@@ -10,14 +10,16 @@ import logging
 import random
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from typing import cast
 
 import grpc
 import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from protocol.credentials import TokenGuard
-from protocol.garbage import GarbageGuard
+from protocol.garbage import guard_against_garbage
+from protocol.guards import GuardedServer
 
 log = logging.getLogger("protocol.lifecycle")
 
@@ -178,7 +180,6 @@ async def grpc_server(
     Raises StartError when the address cannot be had.
     """
     server = grpc.aio.server(
-        interceptors=[TokenGuard(tokens), GarbageGuard()],
         maximum_concurrent_rpcs=max_calls,
         options=[
             *_SIZES,
@@ -188,11 +189,13 @@ async def grpc_server(
             ("grpc.keepalive_permit_without_calls", 1),
         ],
     )
-    register(server)
+    # The token first: who has none is told nothing about what it sent.
+    guarded = cast(grpc.aio.Server, GuardedServer(server, [guard_against_garbage, TokenGuard(tokens)]))
+    register(guarded)
     checks = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    health_pb2_grpc.add_HealthServicer_to_server(checks, guarded)
     names = (*tokens, health.SERVICE_NAME, reflection.SERVICE_NAME)
-    reflection.enable_server_reflection(names, server)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), guarded)
     try:
         split_address(bind)
         port = server.add_insecure_port(bind)

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import uuid
-from types import SimpleNamespace
 
 import grpc
 import pytest
@@ -132,46 +131,58 @@ class Refused(Exception):
 
 
 class Context:
+    def __init__(self, metadata):
+        self._metadata = metadata
+
+    def invocation_metadata(self):
+        return self._metadata
+
     async def abort(self, code, details):
         raise Refused(code, details)
-
-
-async def intercepted(tokens, method, metadata, *, streams=False):
-    """The handler that the guard lets through, or the one that refuses."""
-    make = grpc.unary_stream_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
-    handler = make(lambda request, context: None)
-
-    async def continuation(details):
-        return handler
-
-    details = SimpleNamespace(method=method, invocation_metadata=metadata)
-    return handler, await credentials.TokenGuard(tokens).intercept_service(continuation, details)
 
 
 TOKENS = {"protocol.ContactWriter": "s3cret", "protocol.ContactReader": ""}
 
 
-@pytest.mark.parametrize(
-    ("method", "metadata"),
-    [
-        ("/protocol.ContactWriter/Apply", credentials.metadata_of("s3cret")),
-        ("/protocol.ContactReader/Read", ()),
-        ("/grpc.health.v1.Health/Check", ()),
-    ],
-)
-async def test_the_guard_lets_through_who_has_the_token_or_needs_none(method, metadata):
-    handler, let_through = await intercepted(TOKENS, method, metadata)
+def guarded(method, *, streams=False):
+    """A handler that answers "done", without and with the guard."""
+
+    async def call(request, context):
+        return "done"
+
+    async def stream(request, context):
+        yield "done"
+
+    make = grpc.unary_stream_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
+    handler = make(stream if streams else call)
+    return handler, credentials.TokenGuard(TOKENS)(method, handler)
+
+
+async def answers_of(handler, metadata):
+    context = Context(metadata)
+    if handler.response_streaming:
+        return [answer async for answer in handler.unary_stream(b"anything", context)]
+    return [await handler.unary_unary(b"anything", context)]
+
+
+@pytest.mark.parametrize("method", ["/protocol.ContactReader/Read", "/grpc.health.v1.Health/Check"])
+def test_what_needs_no_token_is_left_as_it_is(method):
+    handler, let_through = guarded(method)
     assert let_through is handler
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_the_guard_lets_through_who_has_the_token(streams):
+    _, handler = guarded("/protocol.ContactWriter/Apply", streams=streams)
+    assert await answers_of(handler, credentials.metadata_of("s3cret")) == ["done"]
 
 
 @pytest.mark.parametrize("metadata", [(), None, credentials.metadata_of("other"), (("authorization", "s3cret"),)])
 @pytest.mark.parametrize("streams", [False, True])
 async def test_the_guard_refuses_who_has_not_the_token(metadata, streams):
-    handler, refusing = await intercepted(TOKENS, "/protocol.ContactWriter/Apply", metadata, streams=streams)
-    assert refusing is not handler
-    refuse = refusing.unary_stream if streams else refusing.unary_unary
+    _, handler = guarded("/protocol.ContactWriter/Apply", streams=streams)
     with pytest.raises(Refused) as refused:
-        await refuse(b"anything", Context())
+        await answers_of(handler, metadata)
     assert refused.value.args == (grpc.StatusCode.UNAUTHENTICATED, "protocol.ContactWriter needs its token")
 
 

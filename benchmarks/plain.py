@@ -30,7 +30,7 @@ def _unbatch() -> None:
     add = gather.Batch.add
     gather.Batch.add = lambda batch, *asked: not len(batch) and add(batch, *asked)  # type: ignore[method-assign]
     # Else what is sent one by one would also wait for one another.
-    gather.IN_FLIGHT = 1000
+    gather.IN_FLIGHT, gather.SLOW = 1000, 0.0
     committer.MAX_GROUP = 1
     topics.BATCH_SIZE = 1
     holding.BATCH = 1

@@ -1,37 +1,57 @@
 """Concurrent reads become few calls: what waits when a call can be sent goes with it.
 
-A unary gRPC call in Python costs about as much as a hundred answers in one, so reads are gathered: at most two calls
-are under way, and a read joins only a call that is not sent yet. Joining one that is would break read-your-writes:
-its answer may be older than what the reader of it has seen.
+Reason: a unary gRPC call in Python costs about as much as a hundred answers in one, on each of its hops.
+Gain: at 64 connections, to one read a call: 5.8 times as many reads a second. One call under way, to two: a read takes
+10 us less CPU of the gateway, 7 of the reader and 11 of the database.
+The plain path: `Connection.call` for each read; every answer is that of a call sent after the read was asked for.
+
+One call is under way, and what comes meanwhile goes with the next: the more comes, the fuller it is. Only when that
+call is slow (a long list), or the next is full, does the next not wait. A read joins only a call that is
+not sent yet. Joining one that is would break read-your-writes: its answer may be older than what the reader of it has
+seen.
 """
 
 import asyncio
 import copy
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 # A contact id, or how many contacts to list.
 Question: TypeAlias = str | int
 # Contact | None, or Sequence[Contact].
 Answer: TypeAlias = Any
 
+# Calls under way: one, and another when that is slow or the next is full.
 IN_FLIGHT = 2
+# Seconds after which a call is slow.
+SLOW = 0.01
+# Seconds between two looks for callers whose time is up: so much later than they asked for do they hear of it, at most.
+EXPIRE_EVERY = 0.05
 BATCH_QUESTIONS = 200
 # A contact takes about 1,000 bytes at most, and a message of gRPC holds 4 MiB.
 BATCH_CONTACTS = 3000
+
+
+class _Caller(NamedTuple):
+    """Who waits for an answer."""
+
+    future: asyncio.Future[Answer]
+    ends: float
+    """When it gives up, on the loop's clock."""
+    timeout: float
 
 
 class Batch:
     """Distinct questions of one call, each with the callers that wait for its answer."""
 
     def __init__(self) -> None:
-        self._callers: dict[Question, list[asyncio.Future[Answer]]] = {}
+        self._callers: dict[Question, list[_Caller]] = {}
         self._contacts = 0
         # When the last of its callers gives up, on the loop's clock.
         self.ends = 0.0
 
-    def add(self, question: Question, caller: asyncio.Future[Answer], ends: float) -> bool:
+    def add(self, question: Question, caller: _Caller) -> bool:
         """Takes the question in, or returns False when it has no room."""
         callers = self._callers.get(question)
         if callers is None:
@@ -41,13 +61,21 @@ class Batch:
             self._contacts = contacts
             self._callers[question] = callers = []
         callers.append(caller)
-        self.ends = max(self.ends, ends)
+        self.ends = max(self.ends, caller.ends)
         return True
 
     def drop_abandoned(self) -> None:
         """Forgets questions whose callers have all given up."""
-        for question in [each for each, callers in self._callers.items() if all(caller.done() for caller in callers)]:
-            del self._callers[question]
+        for question, callers in list(self._callers.items()):
+            if all(caller.future.done() for caller in callers):
+                del self._callers[question]
+
+    def expire(self, now: float, late: Callable[[float], Exception]) -> None:
+        """Ends the wait of those whose time is up."""
+        for callers in self._callers.values():
+            for caller in callers:
+                if caller.ends <= now and not caller.future.done():
+                    caller.future.set_exception(late(caller.timeout))
 
     def __len__(self) -> int:
         return len(self._callers)
@@ -58,15 +86,15 @@ class Batch:
     def answer(self, question: Question, answer: Answer) -> None:
         """Hands the answer to who waits for it."""
         for caller in self._callers[question]:
-            if not caller.done():
-                caller.set_result(answer)
+            if not caller.future.done():
+                caller.future.set_result(answer)
 
     def fail(self, question: Question, error: Exception) -> None:
         """Raises the error at who waits for the answer."""
         for caller in self._callers[question]:
-            if not caller.done():
+            if not caller.future.done():
                 # One for each: an exception remembers where it was raised.
-                caller.set_exception(copy.copy(error))
+                caller.future.set_exception(copy.copy(error))
 
     def fail_all(self, error: Exception) -> None:
         """Raises the error at all who still wait."""
@@ -75,7 +103,7 @@ class Batch:
 
 
 class Gatherer:
-    """Gathers questions into batches and has them answered by `ask`, two batches at a time.
+    """Gathers questions into batches and has them answered by `ask`, one batch at a time, or two.
 
     ask: answers a batch's questions through its methods; what it raises, all callers that still wait get.
     late: makes the error of a caller whose so many seconds have passed.
@@ -95,25 +123,30 @@ class Gatherer:
         self._in_flight: dict[asyncio.Task[None], Batch] = {}
         self._waiting = 0
         self._is_scheduled = False
+        # When the call under way turns out to be slow, on the loop's clock.
+        self._slow_at = 0.0
+        # One timer for all: one for each would be most of what a read costs here.
+        self._expiring = False
 
     async def get(self, question: Question, timeout: float) -> Answer:
         """The answer to a question, asked after this was called; `timeout` seconds count from now."""
         if self._waiting >= self._most:
             raise self._full(self._most)
         loop = asyncio.get_running_loop()
-        caller: asyncio.Future[Answer] = loop.create_future()
-        self._enqueue(question, caller, loop.time() + timeout)
-        if not self._is_scheduled and len(self._in_flight) < IN_FLIGHT:
+        answer: asyncio.Future[Answer] = loop.create_future()
+        self._enqueue(question, _Caller(answer, loop.time() + timeout, timeout))
+        if not self._is_scheduled and self._may_send(loop.time()):
             # Not at once: what else is asked in this turn of the loop goes along.
             self._is_scheduled = True
             loop.call_soon(self._send)
-        timer = loop.call_later(timeout, self._expire, caller, timeout)
+        if not self._expiring:
+            self._expiring = True
+            loop.call_later(EXPIRE_EVERY, self._expire)
         self._waiting += 1
         try:
-            return await caller
+            return await answer
         finally:
             self._waiting -= 1
-            timer.cancel()
 
     async def close(self, error: Exception) -> None:
         """Ends what is under way; all who wait get the error."""
@@ -124,23 +157,36 @@ class Gatherer:
             task.cancel()
         await asyncio.gather(*self._in_flight, return_exceptions=True)
 
-    def _enqueue(self, question: Question, caller: asyncio.Future[Answer], ends: float) -> None:
-        if not (self._unsent and self._unsent[-1].add(question, caller, ends)):
+    def _enqueue(self, question: Question, caller: _Caller) -> None:
+        if not (self._unsent and self._unsent[-1].add(question, caller)):
             batch = Batch()
-            batch.add(question, caller, ends)
+            batch.add(question, caller)
             self._unsent.append(batch)
 
-    def _expire(self, caller: asyncio.Future[Answer], timeout: float) -> None:
-        if not caller.done():
-            caller.set_exception(self._late(timeout))
+    def _expire(self) -> None:
+        loop = asyncio.get_running_loop()
+        for batch in (*self._unsent, *self._in_flight.values()):
+            batch.expire(loop.time(), self._late)
+        self._expiring = self._waiting > 0
+        if self._expiring:
+            loop.call_later(EXPIRE_EVERY, self._expire)
+
+    def _may_send(self, now: float) -> bool:
+        if not self._unsent or len(self._in_flight) >= IN_FLIGHT:
+            return False
+        is_full = len(self._unsent) > 1
+        return not self._in_flight or is_full or now >= self._slow_at
 
     def _send(self) -> None:
         self._is_scheduled = False
-        while self._unsent and len(self._in_flight) < IN_FLIGHT:
+        loop = asyncio.get_running_loop()
+        while self._may_send(loop.time()):
             batch = self._unsent.popleft()
             batch.drop_abandoned()
             if batch:
-                task = asyncio.create_task(self._carry(batch), name="read batch")
+                self._slow_at = loop.time() + SLOW
+                loop.call_at(self._slow_at, self._send)
+                task = loop.create_task(self._carry(batch))
                 self._in_flight[task] = batch
                 task.add_done_callback(self._landed)
 

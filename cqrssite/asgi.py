@@ -15,6 +15,7 @@ _django: Any = get_asgi_application()
 
 from channels.routing import ProtocolTypeRouter  # noqa: E402
 from django.conf import settings  # noqa: E402
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware  # noqa: E402
 
 from cqrssite import wiring  # noqa: E402
 from cqrssite.gateway.http import GraphQLEndpoint  # noqa: E402
@@ -27,11 +28,13 @@ warnings.filterwarnings("ignore", "StreamingHttpResponse must consume synchronou
 
 _graphql = GraphQLEndpoint(wiring.current, settings.CONTACTS)
 _sockets = GraphQLConsumer.as_asgi(gateway=wiring.current, settings=settings.CONTACTS)
+# Only Django wants to know what a proxy on this machine says of who asks, and by which scheme.
+_others: Any = ProxyHeadersMiddleware(_django)
 _probes = Probes(wiring.current, settings.CONTACTS.reader_address)
 
 application = ProtocolTypeRouter(
     {
-        "http": ByPath({"/": _graphql, "/graphql": _graphql, "/healthz": _probes, "/readyz": _probes}, _django),
+        "http": ByPath({"/": _graphql, "/graphql": _graphql, "/healthz": _probes, "/readyz": _probes}, _others),
         "websocket": ByPath({"/": _sockets, "/graphql": _sockets}, refuse_socket),
         "lifespan": Lifespan(lambda: wiring.Gateway(settings.CONTACTS)),
     }

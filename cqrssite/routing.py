@@ -23,8 +23,8 @@ class ByPath:
         self._applications = applications
         self._other = other
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._applications.get(scope["path"], self._other)(scope, receive, send)
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return self._applications.get(scope["path"], self._other)(scope, receive, send)
 
 
 class Lifespan:

@@ -21,8 +21,7 @@ class Deadlines:
     def limit(self) -> "_Limit":
         return _Limit(self)
 
-    def begin(self, limit: "_Limit") -> None:
-        loop = asyncio.get_running_loop()
+    def begin(self, limit: "_Limit", loop: asyncio.AbstractEventLoop) -> None:
         limit.ends = loop.time() + self.seconds
         self._under_way[limit] = None
         if self._loop is not loop:
@@ -58,12 +57,13 @@ class _Limit:
         self.ends = 0.0
 
     def __enter__(self) -> None:
-        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         if task is None:
             raise RuntimeError("only a task can be ended")
         self._task = task
         self._requests = task.cancelling()
-        self._all.begin(self)
+        self._all.begin(self, loop)
 
     def expire(self) -> None:
         self._expired = True

@@ -1,8 +1,8 @@
 """Requests executed, over any transport: one executor a process, with the schema and the documents it knows."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from functools import cache
 from inspect import isawaitable
 from typing import Any, NamedTuple
@@ -74,12 +74,12 @@ class Executor:
         node = document.operation(request.operation_name)
         return Operation(document, node, request.query, literals, request.operation_name, request.variables)
 
-    async def execute(self, operation: Operation, context: Context, root: object = None) -> Response:
+    def execute(self, operation: Operation, context: Context, root: object = None) -> Awaitable[Response]:
         """Executes a query, a mutation, or a subscription's field for the event `root`.
 
         Raises RequestRefused when it could not begin, for example because of its variables.
         """
-        return await self._execute(operation, _calls(operation), context, root)
+        return self._execute(operation, _calls(operation), context, root)
 
     async def _execute(
         self, operation: Operation, calls: Sequence[Call] | None, context: Context, root: object
@@ -87,12 +87,13 @@ class Executor:
         if calls is None:
             return await self.execute_plainly(operation, context, root)
         outcomes = await outcomes_of(calls, operation.kind, context, root)
-        with suppress(Exception):
+        try:
             return {
                 "data": {call.field.name: call.field.complete(_result(outcomes, call.field.name)) for call in calls}
             }
-        # Something failed, in a resolver or in completing what it returned. graphql-core knows what is to be said.
-        return await self.execute_plainly(operation, context, root, outcomes)
+        except Exception:  # noqa: BLE001 - in a resolver, or in completing what it returned
+            # graphql-core knows what is to be said.
+            return await self.execute_plainly(operation, context, root, outcomes)
 
     async def execute_plainly(
         self, operation: Operation, context: Context, root: object = None, outcomes: Outcomes | None = None

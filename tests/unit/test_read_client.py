@@ -11,6 +11,7 @@ from contacts_read.errors import ExtensionMissing, InvalidRead, ReadError, Reade
 from protocol.contact_pb2 import Contact, RequestResponse
 from protocol.contact_read_pb2 import ContactArrayRequestResponse, ContactRequestResponse, ReadReply
 from protocol.notice_pb2 import Notice, NoticeBatch
+from tests.polling import eventually
 
 MISSING = RequestResponse(status=RequestResponse.ERROR, Message="user with id none not found")
 
@@ -113,7 +114,21 @@ async def test_the_same_question_is_asked_once(reader, connection):
     assert list(request.list_count) == [3]
 
 
-async def test_at_most_two_calls_are_under_way_and_what_waits_goes_with_the_next(reader, connection):
+async def test_one_call_is_under_way_and_what_waits_goes_with_the_next(reader, connection, monkeypatch):
+    monkeypatch.setattr(gather, "SLOW", 60)
+    connection.gate.clear()
+    reads = []
+    for number in range(20):
+        reads.append(asyncio.create_task(reader.get_contact(f"c{number}")))
+        await turns()
+    connection.gate.set()
+    await asyncio.gather(*reads)
+    assert connection.most_under_way == 1
+    assert [len(request.contact_id) for _, request in connection.calls] == [1, 19]
+
+
+async def test_a_slow_call_holds_up_no_other_and_two_are_the_most(reader, connection, monkeypatch):
+    monkeypatch.setattr(gather, "SLOW", 0)
     connection.gate.clear()
     reads = []
     for number in range(20):
@@ -151,7 +166,19 @@ async def test_batches_are_bounded_by_questions_and_by_contacts(reader, connecti
     assert [list(request.list_count) for _, request in connection.calls] == [[1000, 999, 998], [997, 996, 995]]
 
 
-async def test_a_read_that_waits_to_be_sent_ends_at_its_deadline(reader, connection):
+async def test_what_waits_is_sent_once_the_call_before_it_turns_out_to_be_slow(reader, connection):
+    connection.gate.clear()
+    stuck = asyncio.create_task(reader.get_contact("c1"))
+    await turns()
+    behind = asyncio.create_task(reader.get_contact("c2"))
+    await turns()
+    await eventually(lambda: len(connection.calls) == 2)
+    connection.gate.set()
+    assert [contact.name for contact in await asyncio.gather(stuck, behind)] == ["name 1", "name 2"]
+
+
+async def test_a_read_that_waits_to_be_sent_ends_at_its_deadline(reader, connection, monkeypatch):
+    monkeypatch.setattr(gather, "SLOW", 0)
     connection.gate.clear()
     stuck = []
     for contact_id in ("c1", "c2"):

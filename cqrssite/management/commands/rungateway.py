@@ -10,6 +10,7 @@ import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from cqrssite.coalescing import CoalescingProtocol
 from protocol.lifecycle import split_address
 
 log = logging.getLogger("cqrssite.gateway")
@@ -44,6 +45,10 @@ class Command(BaseCommand):
             ws_max_size=MAX_SOCKET_MESSAGE,
             timeout_graceful_shutdown=5,
             access_log=False,
+            server_header=False,
+            # Only Django needs them: see cqrssite.asgi.
+            proxy_headers=False,
+            http=CoalescingProtocol,
             # Logs as the settings say, like all services.
             log_config=None,
         )

@@ -86,7 +86,10 @@ class Executor:
     ) -> Response:
         if calls is None:
             return await self.execute_plainly(operation, context, root)
-        outcomes = await outcomes_of(calls, operation.kind, context, root)
+        if len(calls) == 1:
+            outcomes: Outcomes = {calls[0].field.name: await _outcome(calls[0], context, root)}
+        else:
+            outcomes = await outcomes_of(calls, operation.kind, context, root)
         try:
             return {
                 "data": {call.field.name: call.field.complete(_result(outcomes, call.field.name)) for call in calls}
@@ -171,8 +174,6 @@ async def outcomes_of(calls: Sequence[Call], kind: OperationType, context: Conte
 
     A mutation ends with the first field that fails, so that the ones behind it have no outcome.
     """
-    if len(calls) == 1:
-        return {calls[0].field.name: await _outcome(calls[0], context, root)}
     if kind is not OperationType.MUTATION:
         found = await asyncio.gather(*[_outcome(call, context, root) for call in calls])
         return {call.field.name: outcome for call, outcome in zip(calls, found, strict=True)}

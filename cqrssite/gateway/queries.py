@@ -27,14 +27,12 @@ def not_found(contact_id: str) -> NotFound:
     return NotFound(f"user with id {contact_id} not found")
 
 
-async def settled(context: Context, command_id: str | None) -> None:
-    """Returns when the command is settled, at once when there is none.
+async def settled(context: Context, command_id: str) -> None:
+    """Returns when the command is settled.
 
     Raises NotFound, Conflict (it is parked, and nobody knows for how long) or Unavailable (it takes longer than
     `settle_seconds`, or what becomes of it is not told).
     """
-    if command_id is None:
-        return
     checked(id_error(command_id, "afterCommand"))
     try:
         command = await context.services.journal.settled(command_id, context.settle_seconds)
@@ -78,7 +76,8 @@ class Query(graphene.ObjectType):
     async def resolve_contact(_root: Any, info: Info, id: str, after_command: str | None = None) -> contact_pb2.Contact:
         checked(id_error(id))
         context: Context = info.context
-        await settled(context, after_command)
+        if after_command is not None:
+            await settled(context, after_command)
         contact = await context.services.reader.get_contact(id)
         if contact is None:
             raise not_found(id)
@@ -92,7 +91,8 @@ class Query(graphene.ObjectType):
         checked(count_error(count))
         context: Context = info.context
         context.spend(count)
-        await settled(context, after_command)
+        if after_command is not None:
+            await settled(context, after_command)
         return await context.services.reader.list_contacts(count)
 
     async def resolve_command(_root: Any, info: Info, id: str) -> models.Command | None:

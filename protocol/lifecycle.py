@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from protocol.credentials import TokenGuard
 from protocol.garbage import guard_against_garbage
+from protocol.gone import say_who_is_gone_in_a_line
 from protocol.guards import GuardedServer
 
 log = logging.getLogger("protocol.lifecycle")
@@ -179,6 +180,7 @@ async def grpc_server(
     max_calls: calls at once, more get RESOURCE_EXHAUSTED. grace: seconds that running calls have on the way out.
     Raises StartError when the address cannot be had.
     """
+    say_who_is_gone_in_a_line()
     server = grpc.aio.server(
         maximum_concurrent_rpcs=max_calls,
         options=[

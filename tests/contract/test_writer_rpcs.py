@@ -65,10 +65,12 @@ class Whole(ContractOnly):
         self.recorded: list[Any] = []
         self.left: list[str] = []
         self.outage: grpc.StatusCode | None = None
+        self.refused = 0
         self.defects: dict[str, grpc.StatusCode] = {}
 
     async def Apply(self, request: CommandBatch, context: Any) -> ApplyReply:
         if self.outage:
+            self.refused += 1
             await context.abort(self.outage, "told to be away")
         for command in request.command:
             if code := self.defects.get(factories.id_of(command)):
@@ -158,8 +160,8 @@ async def test_an_outage_is_said_once_and_the_same_batch_is_offered_again(
     whole.outage = code
     commands = [factories.add() for _ in range(3)]
     applying = asyncio.create_task(client.apply(hold(*commands)))
-    await eventually(lambda: client.waiting)
-    await asyncio.sleep(0.3)
+    await eventually(lambda: whole.refused >= 3, what="it is offered again and again")
+    assert client.waiting
     assert not applying.done()
     whole.outage = None
     assert await asyncio.wait_for(applying, 10) == ([], [])

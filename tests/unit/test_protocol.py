@@ -6,10 +6,11 @@ import uuid
 
 import grpc
 import pytest
+from grpc._cython import cygrpc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol import credentials, generate, ids, lifecycle, rules
+from protocol import credentials, generate, gone, ids, lifecycle, rules
 
 
 @pytest.mark.parametrize("name", ["a", "Zoë Ångström", "名前", "x" * 200, "👩‍👩‍👧", "a  b"])
@@ -184,6 +185,23 @@ async def test_the_guard_refuses_who_has_not_the_token(metadata, streams):
     with pytest.raises(Refused) as refused:
         await answers_of(handler, metadata)
     assert refused.value.args == (grpc.StatusCode.UNAUTHENTICATED, "protocol.ContactWriter needs its token")
+
+
+def test_a_caller_that_is_gone_is_said_in_one_line_and_other_errors_of_grpc_as_they_are(caplog):
+    gone.say_who_is_gone_in_a_line()
+    gone.say_who_is_gone_in_a_line()
+    caplog.set_level(logging.INFO)
+    for error in (cygrpc.ExecuteBatchError("the batch failed"), KeyError("a defect")):
+        try:
+            raise error
+        except Exception:
+            logging.getLogger("grpc._cython.cygrpc").exception("raised by servicer method [%s]", "/a.B/C")
+    line, error = caplog.records
+    assert line.levelname == "INFO"
+    assert line.message == "a caller was gone before it was answered: raised by servicer method [/a.B/C]"
+    assert line.exc_info is None
+    assert (error.levelname, error.message) == ("ERROR", "raised by servicer method [/a.B/C]")
+    assert error.exc_info
 
 
 def test_the_committed_stubs_are_fresh():

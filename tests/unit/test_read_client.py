@@ -127,6 +127,21 @@ async def test_one_call_is_under_way_and_what_waits_goes_with_the_next(reader, c
     assert [len(request.contact_id) for _, request in connection.calls] == [1, 19]
 
 
+async def test_when_enough_waits_a_second_call_is_sent(reader, connection, monkeypatch):
+    monkeypatch.setattr(gather, "SLOW", 60)
+    connection.gate.clear()
+    reads = [asyncio.create_task(reader.get_contact("c0"))]
+    await turns()
+    reads += [asyncio.create_task(reader.get_contact(f"c{number}")) for number in range(1, gather.ENOUGH)]
+    await turns()
+    assert len(connection.calls) == 1
+    reads.append(asyncio.create_task(reader.get_contact("one more")))
+    await turns()
+    assert [len(request.contact_id) for _, request in connection.calls] == [1, gather.ENOUGH]
+    connection.gate.set()
+    await asyncio.gather(*reads)
+
+
 async def test_a_slow_call_holds_up_no_other_and_two_are_the_most(reader, connection, monkeypatch):
     monkeypatch.setattr(gather, "SLOW", 0)
     connection.gate.clear()

@@ -135,7 +135,7 @@ async def test_when_enough_waits_a_second_call_is_sent(reader, connection, monke
     reads += [asyncio.create_task(reader.get_contact(f"c{number}")) for number in range(1, gather.ENOUGH)]
     await turns()
     assert len(connection.calls) == 1
-    reads.append(asyncio.create_task(reader.get_contact("one more")))
+    reads.append(asyncio.create_task(reader.get_contact("another")))
     await turns()
     assert [len(request.contact_id) for _, request in connection.calls] == [1, gather.ENOUGH]
     connection.gate.set()

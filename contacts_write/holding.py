@@ -66,6 +66,21 @@ class Holding:
             heapq.heappop(self._heap)
         return self._heap[0].due if self._heap else float("inf")
 
+    def due_together(self, within: float) -> float:
+        """When the last of those is due that are due within so many seconds of the next; infinity when none is held."""
+        bound = self.next_due + within
+        last = self.next_due
+        # Down the heap, as far as it is due by then: nothing below a later one is. A call takes no more than BATCH.
+        places = [0]
+        looked_at = 0
+        while places and looked_at < BATCH:
+            place = places.pop()
+            if place < len(self._heap) and self._heap[place].due <= bound:
+                looked_at += 1
+                last = max(last, self._heap[place].due)
+                places += (2 * place + 1, 2 * place + 2)
+        return last
+
     def hold(self, command: Command) -> Held | None:
         """Takes a command in, and gives it an id if it has none (a foreign client's).
 

@@ -22,8 +22,14 @@ from protocol.lifecycle import describe
 
 log = logging.getLogger("contacts_write.writer")
 
+# Seconds that a command which is due waits for those that are due next, so that they share a call, a transaction and
+# all that follows on it. At 500 a second, when hardly two would be due at once, this saves a quarter of what a command
+# costs over all processes. Where no other is due as soon, it waits for none.
+GATHER = 0.003
 # Seconds that the call in flight has to end when the writer is told to stop.
 GRACE = 5.0
+# Seconds after which it looks at the clock again, since timers cannot be set for ever.
+LONGEST_SLEEP = 3600.0
 
 
 class Link(Protocol):
@@ -50,6 +56,7 @@ class Writer:
 
     database: where they go. connect: makes the link to the broker (MqttLink, but for what the writer adds).
     delay: seconds, the same in all processes. limit: commands held at once.
+    gather: seconds that a command may be late for the sake of those that are due soon after it; none is ever early.
     """
 
     def __init__(
@@ -59,6 +66,7 @@ class Writer:
         *,
         delay: float,
         limit: int,
+        gather: float = GATHER,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
@@ -67,12 +75,13 @@ class Writer:
         )
         self._delay = delay
         self._limit = limit
+        self._gather = gather
         self._now = now
         self._holding = Holding(delay, limit, now)
         self._undecodables = Undecodables(database.record)
         self._in_flight: Sequence[Held] = ()
         self._wake = asyncio.Event()
-        self._sleeps_until = 0.0
+        self._sleeps_for = 0.0
         self._stopping = False
         self._ready = False
         self._dropped = 0
@@ -113,7 +122,7 @@ class Writer:
         if self._dropped and len(self._holding) < 0.9 * self._limit:
             log.info("takes commands again; %d were left to be sent again", self._dropped)
             self._dropped = 0
-        if self._holding.next_due < self._sleeps_until:
+        if self._holding.next_due < self._sleeps_for:
             self._wake.set()
 
     async def _apply_when_due(self) -> None:
@@ -129,15 +138,20 @@ class Writer:
             self._conclude(batch, applied)
 
     async def _sleep(self) -> None:
-        """Until a command is due, or the writer is told to stop."""
-        self._sleeps_until = self._holding.next_due
-        rest = self._sleeps_until - self._now()
+        """Until a command is due and with it those that are due soon after, or the writer is told to stop.
+
+        Woken for one that is due earlier, it takes what is due by then, if anything is.
+        """
+        self._sleeps_for = self._holding.next_due
+        rest = self._holding.due_together(self._gather) - self._now()
         if rest > 0 and not self._stopping:
             self._wake.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(rest if rest < float("inf") else None):
-                    await self._wake.wait()
-        self._sleeps_until = 0.0
+            timer = asyncio.get_running_loop().call_later(min(rest, LONGEST_SLEEP), self._wake.set)
+            try:
+                await self._wake.wait()
+            finally:
+                timer.cancel()
+        self._sleeps_for = 0.0
 
     def _conclude(self, batch: Sequence[Held], applied: Applied) -> None:
         given_up = self._holding.offer_again(applied.left)

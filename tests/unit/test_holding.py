@@ -273,3 +273,23 @@ def test_commands_due_at_once_come_in_the_order_of_their_receipt(clock: Clock) -
     for command in commands:
         holding.hold(command)
     assert taken(holding) == ids(*commands)
+
+
+def test_what_is_due_soon_after_the_next_is_due_together_with_it(clock: Clock) -> None:
+    holding = Holding(delay=3.0, limit=10, now=clock)
+    assert holding.due_together(0.004) == float("inf")
+    for waited_ms in (0, 1_000, 1_990, 1_997, 1_998, 2_000):
+        holding.hold(factories.add(waited_ms=waited_ms))
+    assert holding.next_due == pytest.approx(clock.now + 1.0)
+    assert holding.due_together(0) == holding.next_due
+    assert holding.due_together(0.0025) == pytest.approx(holding.next_due + 0.002)
+    assert holding.due_together(0.004) == pytest.approx(holding.next_due + 0.003)
+    assert holding.due_together(10) == pytest.approx(clock.now + 3.0)
+
+
+def test_of_many_that_are_due_a_call_full_is_looked_at(clock: Clock) -> None:
+    holding = Holding(delay=3.0, limit=4 * BATCH, now=clock)
+    for _ in range(3 * BATCH):
+        holding.hold(factories.add(waited_ms=3_000))
+    assert holding.due_together(0.5) == holding.next_due
+    assert len(holding.take()) == BATCH

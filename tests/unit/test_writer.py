@@ -85,9 +85,9 @@ class FakeDatabase:
 class Running:
     """A writer at work between the two fakes."""
 
-    def __init__(self, delay: float, limit: int) -> None:
+    def __init__(self, delay: float, limit: int, gather: float) -> None:
         self.database = FakeDatabase()
-        self.writer = Writer(self.database, self._connect, delay=delay, limit=limit)
+        self.writer = Writer(self.database, self._connect, delay=delay, limit=limit, gather=gather)
         self._stop = asyncio.Event()
         self.task = asyncio.create_task(self.writer.run(self._stop.wait()))
 
@@ -109,8 +109,8 @@ Start = Callable[..., contextlib.AbstractAsyncContextManager[Running]]
 @pytest.fixture
 def start() -> Start:
     @contextlib.asynccontextmanager
-    async def running(delay: float = 0.0, limit: int = 1000) -> AsyncIterator[Running]:
-        running = Running(delay, limit)
+    async def running(delay: float = 0.0, limit: int = 1000, gather: float = 0.003) -> AsyncIterator[Running]:
+        running = Running(delay, limit, gather)
         await eventually(lambda: running.task.done() or running.link.published)
         yield running
         await asyncio.wait_for(running.stop(), 10)
@@ -139,6 +139,27 @@ async def test_it_says_once_that_it_is_ready_and_with_which_delay(
     lines = [record.message for record in caplog.records if "ready" in record.message]
     assert len(lines) == 1
     assert "2.5 s" in lines[0]
+
+
+@pytest.mark.parametrize(("gather", "batches"), [(1.0, 1), (0.0, 2)])
+async def test_commands_that_are_due_one_soon_after_the_other_go_in_one_call(
+    start: Start, gather: float, batches: int
+) -> None:
+    async with start(delay=0.4, gather=gather) as running:
+        loop = asyncio.get_running_loop()
+        sent = loop.time()
+        last, first = factories.add(), factories.add(waited_ms=200)
+        running.send(last, first)
+        await eventually(lambda: len(running.database.applied) == 2)
+        assert loop.time() - sent >= 0.4, "none is early"
+        assert running.database.applied == [factories.id_of(first), factories.id_of(last)]
+        assert len(running.database.batches) == batches
+
+
+async def test_a_command_that_is_due_alone_waits_for_no_other(start: Start) -> None:
+    async with start(delay=0.1, gather=60.0) as running:
+        running.send(factories.add())
+        await eventually(lambda: running.database.applied)
 
 
 async def test_a_command_is_applied_when_it_is_due_and_not_before(start: Start) -> None:

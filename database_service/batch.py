@@ -161,18 +161,18 @@ class Batch:
         self._number += 1
         self._notices.append(
             NoticeRow(
-                number=self._number,
-                command_id=offer.command_id,
-                kind=outcome.kind,
-                contact_id=offer.contact_id,
-                name=contact.name if contact else "",
-                version=contact.version if contact else 0,
-                last_updated=milliseconds(contact.last_updated) if contact else None,
-                message=(outcome.message + operated(offer.operation))[:MAX_MESSAGE_TEXT],
-                reason=outcome.reason,
-                actor=offer.actor,
-                depends_on=depends_on,
-                committed_at=self._now,
+                self._number,
+                offer.command_id,
+                outcome.kind,
+                offer.contact_id,
+                contact.name if contact else "",
+                contact.version if contact else 0,
+                milliseconds(contact.last_updated) if contact else None,
+                (outcome.message + operated(offer.operation))[:MAX_MESSAGE_TEXT],
+                outcome.reason,
+                offer.actor,
+                depends_on,
+                self._now,
             )
         )
 

@@ -34,12 +34,12 @@ def completed(command: Command) -> Command:
     return copy
 
 
-def ids_error(command: Command) -> str | None:
-    """Why an id in a complete command is none (as a sentence), or None."""
-    body = body_of(command)
-    depends_on = body.meta.depends_on
+def ids_error(body: Contact | ContactReference) -> str | None:
+    """Why an id in the body of a complete command is none (as a sentence), or None."""
+    meta = body.meta
+    depends_on = meta.depends_on
     return (
-        id_error(body.meta.command_id, "command id")
+        id_error(meta.command_id, "command id")
         or id_error(body.id, "contact id")
         or (id_error(depends_on, "depends_on") if depends_on else None)
     )

@@ -29,7 +29,7 @@ def decide(contact: Contact | None, command: Command) -> Outcome:
         return _rejected(contact, Notice.INVALID, "the command neither adds nor updates nor deletes")
     if withdrawn := withdrawal(command):
         return withdrawn
-    if error := ids_error(command):
+    if error := ids_error(body_of(command)):
         return _rejected(contact, Notice.INVALID, error)
     if body == "add":
         return _add(contact, command.add)

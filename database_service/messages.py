@@ -64,18 +64,17 @@ def _fill_time(time: Timestamp, milliseconds: int) -> None:
 
 def notice_of(database: str, row: NoticeRow) -> Notice:
     """The notice of `row` in the history of `database` (its identity)."""
-    contact = None
-    if row.last_updated is not None:
-        contact = contact_of(row.contact_id, row.name, row.version, row.last_updated)
-    return Notice(
+    notice = Notice(
         position=position_of(database, row.number, row.command_id, row.committed_at),
         number=row.number,
         kind=row.kind,  # type: ignore[arg-type]  # the numbers in the column are the protocol's
         command_id=row.command_id,
         contact_id=row.contact_id,
-        contact=contact,
         message=row.message,
         reason=row.reason,  # type: ignore[arg-type]
-        committed_at=timestamp(row.committed_at),
         actor=row.actor,
     )
+    _fill_time(notice.committed_at, row.committed_at)
+    if row.last_updated is not None:
+        fill_contact(notice.contact, row.contact_id, row.name, row.version, row.last_updated)
+    return notice

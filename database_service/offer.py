@@ -39,7 +39,7 @@ def offer_of(command: Command, *, retried: bool = False) -> Offer:
     body = body_of(command)
     meta = body.meta
     command_id, contact_id, depends_on = meta.command_id, body.id, meta.depends_on
-    if ids_error(command):
+    if ids_error(body):
         # Derived, so that it is known when it is sent again.
         command_id = contact_id_of(command_id) if id_error(command_id) else command_id
         contact_id = "" if id_error(contact_id) else contact_id
@@ -86,6 +86,8 @@ def kept(command: Command, behind: str) -> bytes:
 
 def operated(operation: Operation) -> str:
     """What an operator has to do with an outcome, to follow on its message."""
+    if operation.kind == Operation.NONE:
+        return ""
     by = f"by {_actor(operation.actor) or 'an operator'}"
     match operation.kind:
         case Operation.RETRY:
@@ -99,4 +101,6 @@ def operated(operation: Operation) -> str:
 
 
 def _actor(name: str) -> str:
+    if not name:
+        return ""
     return name[:MAX_ACTOR].replace("\0", "")

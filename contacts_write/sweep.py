@@ -206,17 +206,23 @@ class Sweep:
             self._waiting = False
         self._publisher.handing_over = False
         self._journal.settle(list(outcomes.values()))
-        for entry in overdue:
-            waits = entry.state == State.PARKED or entry.command_id in outcomes
-            self._remember(entry, waits and not entry.operation_open)
         unknown = [
             entry
             for entry in overdue
             if _is_unanswered(entry, outcomes.get(entry.command_id)) and not self._journal.is_settled(entry.command_id)
         ]
         if self._publisher.single:
-            return await self._take_over_or_give_up(unknown)
-        return not unknown or await self._send(unknown)
+            sent = await self._take_over_or_give_up(unknown)
+        else:
+            sent = not unknown or await self._send(unknown)
+        # What could not be sent counts as not asked for: its pauses do not grow by an outage, and the first round, which
+        # is the only one to look at what is not due yet, does not pass over it.
+        unsent = set() if sent else {entry.command_id for entry in unknown}
+        for entry in overdue:
+            if entry.command_id not in unsent:
+                waits = entry.state == State.PARKED or entry.command_id in outcomes
+                self._remember(entry, waits and not entry.operation_open)
+        return sent
 
     def _remember(self, entry: Entry, parked: bool) -> None:
         before = self._asked.get(entry.command_id)

@@ -317,17 +317,33 @@ class TestRepair:
             "asking again what became of overdue commands",
         ]
 
-    async def test_a_broker_that_is_away_is_waited_for(self) -> None:
-        left = updates("c1", 1)
-        async with open_journal("gateway-1", delay=0) as journal:
+    async def test_a_broker_that_is_away_is_waited_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sweep_module, "ASK_AT_ONCE", 2)
+        left = updates("c1", 5)
+        async with open_journal("gateway-1", delay=3600) as journal:
             await journal.accept(left)
         async with gateway("gateway-2", connected=False) as two:
-            await two.sweep.repair()
-            assert two.sweep._first
+            for _ in range(3):
+                await two.sweep.repair()
+                assert two.sweep._first
             two.link.connect()
-            two.forget_pauses()
             await two.sweep.repair()
-            assert two.link.sent_ids() == [id_of(left[0])]
+            assert sorted(two.link.sent_ids()) == sorted(map(id_of, left))
+
+    async def test_an_outage_of_the_broker_does_not_make_pauses_grow(self) -> None:
+        async with open_journal("gateway-1", delay=0) as journal, gateway("gateway-2") as two:
+            await two.first_round()
+            (lost,) = updates("c1", 1)
+            await journal.accept([lost])
+            await age(10, id_of(lost))
+            two.fall_silent()
+            two.link.disconnect()
+            for _ in range(5):
+                await two.sweep.repair()
+            assert two.link.messages == []
+            two.link.connect()
+            await two.sweep.repair()
+            assert two.link.sent_ids() == [id_of(lost)]
 
     async def test_where_the_read_side_knows_only_the_contract_commands_are_handed_over(self) -> None:
         left = updates("c2", 1)

@@ -14,7 +14,7 @@ from database_service.database import ALIAS
 from database_service.read_service import ContactReader
 from database_service.retention import prune_notices
 from database_service.threads import DatabaseThreads
-from database_service.watch import NoticeWatch
+from database_service.watch import OFTEN, SELDOM, NoticeWatch
 from database_service.write_service import ContactWriter
 from database_service.writer import CommandWriter
 from protocol.contact_read_pb2_grpc import add_ContactReaderServicer_to_server
@@ -68,7 +68,8 @@ class DatabaseServer:
         threads = DatabaseThreads(memory=self._memory)
         try:
             await threads.write(_migrate if self._memory else _check_migrations)
-            watch = NoticeWatch(threads, memory=self._memory)
+            ask_every = SELDOM if "protocol.ContactWriter" in self._tokens else OFTEN
+            watch = NoticeWatch(threads, memory=self._memory, ask_every=ask_every)
             writer = CommandWriter(threads, on_notices=watch.push)
 
             def register(server: grpc.aio.Server) -> None:

@@ -11,7 +11,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from database_service import batch, notices, watch, writer
+from database_service import batch, notices, server, watch, writer
 from database_service.server import DatabaseServer
 from protocol.contact_pb2 import Contact, ContactReference, RequestResponse
 from protocol.contact_read_pb2 import ListContactsFilter, NoticesRequest, OutcomesRequest, ReadRequest, WatchRequest
@@ -318,17 +318,28 @@ async def test_many_watch_and_each_gets_all(database: Database):
         await watcher.__aexit__()
 
 
-async def test_a_commit_of_this_process_is_seen_without_asking_the_database(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(watch, "_POLL", 3600)
-    async with Watcher(database, "") as watcher:
+async def test_a_commit_of_this_process_is_seen_without_asking_the_database(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(server, "SELDOM", 3600)
+    async with serving() as database, Watcher(database, "") as watcher:
         # Follows from here on: what comes now is not found by asking any more.
         await database.write.Apply(CommandBatch(command=[add()]))
         await watcher.seen(1)
         await database.write.Apply(CommandBatch(command=[add()]))
         await watcher.seen(2)
         assert [notice.number for notice in watcher.notices] == [1, 2]
+
+
+async def test_what_another_process_committed_is_asked_for_once_a_commit_of_this_one_shows_it(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(server, "SELDOM", 3600)
+    async with serving() as database, serving() as other, Watcher(database, "") as watcher:
+        await database.write.Apply(CommandBatch(command=[add()]))
+        await watcher.seen(1)
+        await other.write.Apply(CommandBatch(command=[add()]))
+        await database.write.Apply(CommandBatch(command=[add()]))
+        await watcher.seen(3)
+        assert [notice.number for notice in watcher.notices] == [1, 2, 3]
 
 
 async def test_the_halves_work_as_two_servers_on_one_database():

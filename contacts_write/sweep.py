@@ -215,8 +215,8 @@ class Sweep:
             sent = await self._take_over_or_give_up(unknown)
         else:
             sent = not unknown or await self._send(unknown)
-        # What could not be sent counts as not asked for: its pauses do not grow by an outage, and the first round, which
-        # is the only one to look at what is not due yet, does not pass over it.
+        # What could not be sent counts as not asked for: its pauses do not grow by an outage, and the first round, the
+        # only one that looks at what is not due yet, does not pass over it.
         unsent = set() if sent else {entry.command_id for entry in unknown}
         for entry in overdue:
             if entry.command_id not in unsent:

@@ -11,13 +11,16 @@ import pytest
 
 from tests.e2e.altered import program
 from tests.e2e.clients import ADD, UPDATE, Client, subscribed
-from tests.processes import Stack
+from tests.probes import until
+from tests.processes import START, Stack
 
 HOUR = 3600
 DELAY = 1.0
 # Seconds after the delay in which what was not lost takes effect, and in which what was lost is found and sent again.
 LATE = 1.0
-REPAIRED = 15.0
+REPAIRED = 10.0
+# What a writer says once it is.
+SUBSCRIBED = "ready: commands take effect"
 
 ADD_BY_KEY = """mutation($key: String, $name: String!) {
   addContact(name: $name, commandId: $key) { commandId takesEffectInMs } }"""
@@ -37,6 +40,21 @@ def set_clock(stack: Stack, seconds: float) -> None:
     new = stack.var / "clock.new"
     new.write_text(str(seconds))
     new.rename(stack.var / "clock")
+
+
+def replace_writer(stack: Stack, name: str) -> None:
+    """Another writer takes over; returns once that is subscribed.
+
+    What is sent earlier is lost with it, its pauses grow while it starts, and then it is lost once more.
+    """
+    writer = stack["writer"]
+    writer.kill()
+    writer.command = program(name, "runwriter")
+    lives = writer.log().count(SUBSCRIBED) + 1
+    writer.start()
+    until(
+        lambda: writer.log().count(SUBSCRIBED) == lives, within=START, what="the writer is subscribed", show=writer.log
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -85,9 +103,7 @@ async def test_an_answer_that_is_repeated_tells_no_wait_longer_than_the_delay(
 async def test_what_was_lost_on_the_way_is_found_though_the_clock_was_set(
     stack: Stack, client: Client, jump: int
 ) -> None:
-    stack["writer"].kill()
-    stack["writer"].command = program("forgetful_writer", "runwriter")
-    stack["writer"].start()
+    replace_writer(stack, "forgetful_writer")
     try:
         async with subscribed(stack.url) as notices:
             lost = [(await client.data(ADD, name=f"lost {number}"))["addContact"] for number in range(3)]
@@ -97,6 +113,4 @@ async def test_what_was_lost_on_the_way_is_found_though_the_clock_was_set(
             await notices.until_seen({each["commandId"] for each in lost}, within=DELAY + REPAIRED)
             print(f"found and applied after {asyncio.get_running_loop().time() - started:.2f} s")
     finally:
-        stack["writer"].kill()
-        stack["writer"].command = program("clock", "runwriter")
-        stack["writer"].start()
+        replace_writer(stack, "clock")

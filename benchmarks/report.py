@@ -25,7 +25,7 @@ GO = {
 }
 _TITLES = {
     "reads": "Reads, 1,000 contacts",
-    "sizes": "Reads, many contacts",
+    "sizes": "With many contacts",
     "writes": "Writes",
     "delays": "Delay",
     "notices": "Notices",

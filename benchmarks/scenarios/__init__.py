@@ -4,7 +4,20 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 from benchmarks.bench import Bench
 from benchmarks.figures import Figure
-from benchmarks.scenarios import broker, database, delays, memory, notices, plain, reads, sockets, start, stock, writes
+from benchmarks.scenarios import (
+    broker,
+    database,
+    delays,
+    memory,
+    notices,
+    plain,
+    reads,
+    sizes,
+    sockets,
+    start,
+    stock,
+    writes,
+)
 
 Scenario = Callable[[Bench], AsyncIterator[Figure]]
 
@@ -13,7 +26,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "writes": writes.writes,
     "delays": delays.delays,
     "notices": notices.notices,
-    "sizes": reads.sizes,
+    "sizes": sizes.sizes,
     "sockets": sockets.sockets,
     "memory": memory.memory,
     "start": start.start,

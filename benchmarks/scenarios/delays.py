@@ -27,7 +27,7 @@ async def delays(bench: Bench) -> AsyncIterator[Figure]:
         await watcher.see(await client.at_rate(documents.ADD, 100, 0.5))
         for rate in (100, 1000):
             answers = await client.at_rate(documents.ADD, rate, bench.seconds(2, 15))
-            for figure in _punctuality(f"{rate}", f"at {rate:,}/s", await watcher.see(answers)):
+            for figure in punctuality(f"delays.{{}}_{rate}", f"at {rate:,}/s", await watcher.see(answers)):
                 yield figure
 
         started = time.time()
@@ -73,14 +73,17 @@ class Watcher:
         self._seen[notice["commandId"]] = now, _seconds(notice["committedAt"])
 
 
-def _punctuality(key: str, at: str, seen: Sequence[Seen]) -> list[Figure]:
+def punctuality(key: str, at: str, seen: Sequence[Seen]) -> list[Figure]:
+    """How long after their due time commands were committed, and their notices came. key: with `{}` for which."""
     commit = [(committed - due) * 1000 for _, committed, due in seen]
     notice = [(arrived - due) * 1000 for arrived, _, due in seen]
     return [
-        Figure(f"delays.commit_{key}.p50", f"commit beyond the delay {at}: p50", percentile(commit, 0.5), _MS),
-        Figure(f"delays.commit_{key}.p99", f"commit beyond the delay {at}: p99", percentile(commit, 0.99), _MS, True),
-        Figure(f"delays.notice_{key}.p50", f"notice beyond the delay {at}: p50", percentile(notice, 0.5), _MS),
-        Figure(f"delays.notice_{key}.p99", f"notice beyond the delay {at}: p99", percentile(notice, 0.99), _MS, True),
+        figure
+        for what, late in (("commit", commit), ("notice", notice))
+        for figure in (
+            Figure(f"{key.format(what)}.p50", f"{what} beyond the delay {at}: p50", percentile(late, 0.5), _MS),
+            Figure(f"{key.format(what)}.p99", f"{what} beyond the delay {at}: p99", percentile(late, 0.99), _MS, True),
+        )
     ]
 
 

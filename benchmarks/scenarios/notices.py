@@ -28,20 +28,36 @@ async def notices(bench: Bench) -> AsyncIterator[Figure]:
             for socket in new:
                 socket.subscribe()
             sockets += new
-            await client.at_once(documents.ADD, 1)
-            await _all_have(sockets, 1)
-            lateness.milliseconds.clear()
-            answers = await client.at_rate(documents.ADD, RATE, bench.seconds(2, 10))
-            await _all_have(sockets, 1 + len(answers))
-            late = lateness.milliseconds
             key, label = f"notices.to_{subscribers}", f"commit to socket, {subscribers:,} subscribed"
-            yield Figure(f"{key}.p50", f"{label}: p50", percentile(late, 0.5), Unit.MILLISECONDS)
-            yield Figure(f"{key}.p99", f"{label}: p99", percentile(late, 0.99), Unit.MILLISECONDS, tail=True)
-            for socket in sockets:
-                socket.notices = 0
+            for figure in await latency(client, sockets, lateness, key, label, RATE, bench.seconds(2, 10)):
+                yield figure
         yield await _burst(ring, client, sockets)
         for socket in sockets:
             socket.close()
+
+
+async def latency(
+    client: Client,
+    sockets: list[Socket],
+    lateness: "Lateness",
+    key: str,
+    label: str,
+    rate: float,
+    seconds: float,
+) -> list[Figure]:
+    """How long after its commit a notice comes to all of these sockets, which subscribe just now."""
+    await client.at_once(documents.ADD, 1)
+    await _all_have(sockets, 1)
+    lateness.milliseconds.clear()
+    answers = await client.at_rate(documents.ADD, rate, seconds)
+    await _all_have(sockets, 1 + len(answers))
+    late = lateness.milliseconds
+    for socket in sockets:
+        socket.notices = 0
+    return [
+        Figure(f"{key}.p50", f"{label}: p50", percentile(late, 0.5), Unit.MILLISECONDS),
+        Figure(f"{key}.p99", f"{label}: p99", percentile(late, 0.99), Unit.MILLISECONDS, tail=True),
+    ]
 
 
 class Lateness:

@@ -19,17 +19,3 @@ async def reads(bench: Bench) -> AsyncIterator[Figure]:
             load = await bench.load(ring.gateways, body, seconds=bench.seconds(2, 10), ids=ids)
             for figure in load.figures(key, label):
                 yield figure
-
-
-async def sizes(bench: Bench) -> AsyncIterator[Figure]:
-    """The same reads with more contacts than memory is needed for."""
-    for contacts, name in ((100_000, "10^5"),) if bench.quick else ((100_000, "10^5"), (1_000_000, "10^6")):
-        async with bench.fresh_ring(contacts=contacts) as ring:
-            ids = bench.ids(ring.var)
-            for key, label, body in (
-                (f"sizes.contact_{name}", f"contact(id), {name} contacts", documents.CONTACT),
-                (f"sizes.list_{name}", f"listContacts(10), {name} contacts", documents.LIST),
-            ):
-                load = await bench.load(ring.gateways, body, seconds=bench.seconds(2, 10), ids=ids)
-                for figure in load.figures(key, label):
-                    yield figure

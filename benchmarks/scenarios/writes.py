@@ -29,7 +29,7 @@ async def writes(bench: Bench) -> AsyncIterator[Figure]:
             await counts.all_committed(within=120)
             counts.close()
         async for figure in sustained(
-            bench, ring, "writes.committed", "addContact accepted and committed", documents.ADD, bench.seconds(10, 60)
+            bench, ring, "writes.committed", "addContact accepted and committed", documents.ADD, bench.seconds(5, 60)
         ):
             yield figure
     async with bench.ring() as ring:

@@ -109,7 +109,7 @@ Start = Callable[..., contextlib.AbstractAsyncContextManager[Running]]
 @pytest.fixture
 def start() -> Start:
     @contextlib.asynccontextmanager
-    async def running(delay: float = 0.0, limit: int = 1000, gather: float = 0.003) -> AsyncIterator[Running]:
+    async def running(delay: float = 0.0, limit: int = 1000, gather: float = 0.002) -> AsyncIterator[Running]:
         running = Running(delay, limit, gather)
         await eventually(lambda: running.task.done() or running.link.published)
         yield running

@@ -13,10 +13,10 @@ from typing import NamedTuple, Self
 from benchmarks import wrk
 from benchmarks.figures import Load
 from benchmarks.http import Client
-from benchmarks.ports import free_address
 from benchmarks.ring import DELAY, Ring, environment_of, migrated
 from benchmarks.seed import sample_ids, seed
 from benchmarks.usage import cpu_seconds
+from cqrssite.chaos.ports import free_address
 from cqrssite.chaos.process import Process
 from cqrssite.health import answers_http
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.ports import free_address
+from cqrssite.chaos.ports import free_address
 from cqrssite.chaos.process import Process
 from cqrssite.environment import BASE_DIR
 from cqrssite.health import answers_http, answers_mqtt

@@ -1,6 +1,5 @@
 """What tests ask of processes from the outside: whether they answer, and where a port is free."""
 
-import contextlib
 import json
 import os
 import random
@@ -16,9 +15,8 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-HOST = "127.0.0.1"
-
-_ports_given: set[int] = set()
+from cqrssite.chaos import ports
+from cqrssite.chaos.ports import HOST as HOST
 
 
 def until(
@@ -43,14 +41,8 @@ _FIRST_PORT = 10_000 + _PORTS * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0"
 
 
 def free_port() -> int:
-    """A free port; below the ephemeral ones, so that no outgoing connection takes it while its owner is down."""
-    while True:
-        port = random.randrange(_FIRST_PORT, _FIRST_PORT + _PORTS)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind((HOST, port))
-            if port not in _ports_given:
-                _ports_given.add(port)
-                return port
+    """A free port of this worker's."""
+    return ports.free_port(range(_FIRST_PORT, _FIRST_PORT + _PORTS))
 
 
 def need_binary(path: str) -> str:

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 from benchmarks.bench import Bench, until
 from benchmarks.figures import Figure, Unit
 from benchmarks.mqtt import open_peer
-from benchmarks.ports import free_address
 from benchmarks.ring import environment_of, find_mosquitto, mosquitto
+from cqrssite.chaos.ports import free_address
 from cqrssite.chaos.process import Process
 from cqrssite.health import answers_mqtt
 

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 
 from benchmarks.bench import Bench
 from benchmarks.figures import Figure, Unit
-from benchmarks.ports import free_address
 from benchmarks.ring import environment_of
+from cqrssite.chaos.ports import free_address
 from cqrssite.environment import BASE_DIR
 from protocol.lifecycle import StartError
 

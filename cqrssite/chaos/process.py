@@ -76,7 +76,7 @@ class Process:
                 while self.running:
                     if await self._up():
                         return
-                    await asyncio.sleep(0.05)
+                    await asyncio.sleep(0.1)  # asking costs what it needs for starting
         except TimeoutError:
             raise StartError(f"{self.name} is not up {within:g} s after its start:\n{self.last_lines()}") from None
         code = self._process.returncode if self._process is not None else None

@@ -39,7 +39,7 @@ class Round:
 def rounds(
     seed: int, kills: int, processes: Sequence[str], links: Sequence[str], mqtt_links: Sequence[str]
 ) -> Iterator[Round]:
-    """Rounds that strike processes `kills` times in all: three of ten strike two at once, four of ten a connection too.
+    """Rounds that strike processes `kills` times in all: half of them strike two at once, four of ten a connection too.
 
     Processes take turns in random order, so that each is struck equally often. Of the connections every other one is to
     the broker.
@@ -47,7 +47,7 @@ def rounds(
     dice = random.Random(seed)
     bag: list[str] = []
     while kills > 0:
-        count = min(kills, len(processes), 2 if dice.random() < 0.3 else 1)
+        count = min(kills, len(processes), 2 if dice.random() < 0.5 else 1)
         struck: list[str] = []
         while len(struck) < count:
             if not bag:
@@ -57,16 +57,16 @@ def rounds(
         struck = list(dict.fromkeys(struck))
         kills -= len(struck)
         yield Round(
-            pause=dice.uniform(0.0, 0.4),
-            processes=tuple(_fault(dice, PROCESS_FAULTS, name, 0.0, 1.2) for name in struck),
+            pause=dice.uniform(0.0, 0.2),
+            processes=tuple(_fault(dice, PROCESS_FAULTS, name, 0.0, 0.8) for name in struck),
             links=(_link_fault(dice, links, mqtt_links),) if dice.random() < 0.4 else (),
         )
 
 
 def _link_fault(dice: random.Random, links: Sequence[str], mqtt_links: Sequence[str]) -> Fault:
     if dice.random() < 0.5:
-        return _fault(dice, MQTT_FAULTS, dice.choice(mqtt_links), 0.2, 1.5)
-    return _fault(dice, LINK_FAULTS, dice.choice(links), 0.2, 1.5)
+        return _fault(dice, MQTT_FAULTS, dice.choice(mqtt_links), 0.2, 1.0)
+    return _fault(dice, LINK_FAULTS, dice.choice(links), 0.2, 1.0)
 
 
 def _fault(

@@ -4,20 +4,17 @@ import asyncio
 import contextlib
 import functools
 import os
-import random
 import shutil
-import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
+from cqrssite.chaos.ports import HOST, free_address
 from cqrssite.chaos.process import Process
 from cqrssite.chaos.proxy import Link, MqttLink
 from cqrssite.environment import BASE_DIR, Environment
 from cqrssite.health import answers_http, answers_mqtt
 from protocol.lifecycle import StartError, is_healthy
-
-_HOST = "127.0.0.1"
 
 
 class System:
@@ -38,9 +35,9 @@ class System:
     ) -> None:
         self.processes: dict[str, Process] = {}
         self.links: dict[str, Link] = {}
-        self.gateways = {f"gateway-{number}": _free_address() for number in range(1, gateways + 1)}
-        self.reader_address = _free_address()
-        self._broker, self._database = _free_address(), _free_address()
+        self.gateways = {f"gateway-{number}": free_address() for number in range(1, gateways + 1)}
+        self.reader_address = free_address()
+        self._broker, self._database = free_address(), free_address()
         self._folder = folder
         self._broker_kind = broker
         self._delay = delay
@@ -144,7 +141,7 @@ class System:
         if program is None:
             raise StartError("mosquitto is not installed (apt install mosquitto)")
         config = self._folder / "mosquitto.conf"
-        config.write_text(f"listener {self._broker.rpartition(':')[2]} {_HOST}\nallow_anonymous true\n")
+        config.write_text(f"listener {self._broker.rpartition(':')[2]} {HOST}\nallow_anonymous true\n")
         return (program, "-c", str(config))
 
     def _environment(self, **settings: object) -> dict[str, str]:
@@ -163,17 +160,3 @@ class System:
         for name, value in (values | settings).items():
             environment[f"CONTACTS_{name.upper()}"] = ",".join(value) if isinstance(value, list) else str(value)
         return environment
-
-
-_given: set[int] = set()
-
-
-def _free_address() -> str:
-    """Where nobody listens; below the ephemeral ports, so that no connection takes it while its owner is down."""
-    while True:
-        port = random.SystemRandom().randrange(10_000, 32_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind((_HOST, port))
-            if port not in _given:
-                _given.add(port)
-                return f"{_HOST}:{port}"

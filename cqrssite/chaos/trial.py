@@ -18,7 +18,7 @@ from cqrssite.chaos.inquiry import Inquiry
 from cqrssite.chaos.load import Load
 from cqrssite.chaos.overdue import Overdue
 from cqrssite.chaos.proxy import MqttLink
-from cqrssite.chaos.report import Healing, Report
+from cqrssite.chaos.report import HEALED_AT_MOST, Healing, Report
 from cqrssite.chaos.system import System
 from cqrssite.chaos.watch import Watching
 
@@ -40,11 +40,11 @@ class Plan:
     kills: int = 15
     gateways: int = 2
     broker: str = "amqtt"
-    rate: float = 100.0
+    rate: float = 120.0
     delay: float = 0.3
     commands: int = 0
     keep: Path | None = None
-    heals_within: float = 10.0
+    heals_within: float = HEALED_AT_MOST
     programs: Mapping[str, Sequence[str]] = field(default_factory=dict)
     rounds: Sequence[schedule.Round] | None = None
 

@@ -22,7 +22,7 @@ def test_two_are_struck_at_once_and_never_the_same_twice() -> None:
     for one in rounds(1, 600, PROCESSES, LINKS, MQTT_LINKS):
         assert len({fault.target for fault in one.processes}) == len(one.processes)
         sizes[len(one.processes)] += 1
-    assert sizes[1] > sizes[2] > 50
+    assert min(sizes[1], sizes[2]) > 100
 
 
 def test_connections_are_struck_too_by_every_fault() -> None:

@@ -64,10 +64,16 @@ class CommandWriter:
                 applied = await self._threads.write(retry_parked)
             except DatabaseAway:
                 applied = Applied([], [])
-            self._on_notices(applied.notices)
+            self._tell(applied.notices)
             # What was settled may have released others, which are due at once.
             if not applied.notices:
                 await asyncio.sleep(_RETRY_EVERY)
+
+    def _tell(self, notices: Sequence[Notice]) -> None:
+        self._on_notices(notices)
+        if log.isEnabledFor(logging.DEBUG):
+            for notice in notices:
+                log.debug("recorded as %s command=%s", Notice.Kind.Name(notice.kind), notice.command_id)
 
     def _join(self) -> list[_Waiting]:
         joined = [self._waiting.popleft()]
@@ -87,7 +93,7 @@ class CommandWriter:
             log.exception("a batch of %d commands cannot be applied", len(commands))
             _fail(joined, error)
         else:
-            self._on_notices(applied.notices)
+            self._tell(applied.notices)
             for each in joined:
                 if not each.applied.done():
                     each.applied.set_result(applied)

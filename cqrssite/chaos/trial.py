@@ -40,7 +40,7 @@ class Plan:
     kills: int = 15
     gateways: int = 2
     broker: str = "amqtt"
-    rate: float = 120.0
+    rate: float = 150.0
     delay: float = 0.3
     commands: int = 0
     keep: Path | None = None

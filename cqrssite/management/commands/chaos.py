@@ -18,7 +18,7 @@ class Command(BaseCommand):
         parser.add_argument("--kills", type=int, default=15, help="how often a process is struck")
         parser.add_argument("--gateways", type=int, default=2, help="gateway processes on one journal")
         parser.add_argument("--broker", choices=("amqtt", "mosquitto"), default="amqtt")
-        parser.add_argument("--rate", type=float, default=120.0, help="commands a second")
+        parser.add_argument("--rate", type=float, default=150.0, help="commands a second")
         parser.add_argument("--delay", type=float, default=0.3, help="seconds from acceptance to commit")
         parser.add_argument("--commands", type=int, default=0, help="go on until so many were accepted")
         parser.add_argument("--keep", type=Path, help="a folder that gets databases, logs and history")

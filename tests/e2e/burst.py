@@ -10,15 +10,21 @@ from tests.e2e.clients import ADD, Json
 CONNECTIONS = 32
 
 
-async def add_all(url: str, names: Sequence[str]) -> list[Json]:
-    """Adds a contact by each name, one mutation a request, over 32 connections; the answers, in no order."""
-    waiting = iter(names)
+async def add_all(url: str, names: Sequence[str], *, rate: float = float("inf")) -> list[Json]:
+    """Adds a contact by each name, one mutation a request, over 32 connections; the answers, in no order.
+
+    rate: the most of them in a second.
+    """
+    waiting = iter(enumerate(names))
+    loop = asyncio.get_running_loop()
+    started = loop.time()
 
     async def send(address: str) -> list[Json]:
         host, _, port = address.rpartition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         answers = []
-        for name in waiting:
+        for number, name in waiting:
+            await asyncio.sleep(started + number / rate - loop.time())
             body = json.dumps({"query": ADD, "variables": {"name": name}}).encode()
             head = f"POST /graphql HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n"
             writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)

@@ -16,11 +16,15 @@ DELAY = 0.5
 # Seconds in which what waited flows once all is there again.
 WITHIN = 10.0
 WAITING = 2000
+# Five seconds of 2,000 commands a second, and of how many mutations are the documents that bring them.
+FLOOD, TOGETHER = 10_000, 100
 # Seconds that services are frozen: longer than the broker waits for a word (7.5).
 FROZEN = 10.0
 # A load that this machine carries, in commands a second, and for how many seconds.
 RATE = 200
 SECONDS = 4
+# Seconds of a load that is healthy.
+HEALTHY = 6
 
 
 @pytest.fixture(scope="module")
@@ -72,13 +76,41 @@ async def test_what_was_accepted_before_there_was_a_broker_flows_within_ten_seco
     await eventually(client.is_whole, within=WITHIN, what="/readyz says that all is there")
 
 
-async def test_under_a_healthy_load_less_than_one_percent_is_sent_twice(stack: Stack, client: Client) -> None:
-    async with subscribed(stack.url) as notices, listening(stack.address["broker"]) as heard:
-        accepted = await add_steadily(client, RATE, SECONDS)
-        await assert_applied_once(notices, accepted)
-    print(f"{len(accepted)} commands in {heard.messages} messages, {heard.repeated} sent again")
-    assert accepted <= set(heard.commands)
+async def test_under_a_healthy_load_less_than_one_percent_is_sent_twice(stack: Stack) -> None:
+    # A load is healthy where the machine carries it: a busy one has to have carried one of these.
+    for rate in (500, 250, 100):
+        names = [f"healthy {rate} {number}" for number in range(rate * HEALTHY)]
+        async with subscribed(stack.url) as notices, listening(stack.address["broker"]) as heard:
+            started = time.monotonic()
+            accepted = {answer["commandId"] for answer in await add_all(stack.url, names, rate=rate)}
+            sent = time.monotonic() - started
+            await assert_applied_once(notices, accepted)
+            took = time.monotonic() - started
+        print(
+            f"{len(accepted)} commands in {sent:.2f} s, applied after {took:.2f} s, in {heard.messages} messages,"
+            f" {heard.repeated} sent again"
+        )
+        assert accepted <= set(heard.commands)
+        if took <= HEALTHY + DELAY + 0.3:
+            break
     assert heard.repeated < len(accepted) / 100
+
+
+async def test_what_waited_five_seconds_at_two_thousand_a_second_flows_within_ten_seconds(
+    stack: Stack, client: Client
+) -> None:
+    stack["broker"].kill()
+    async with subscribed(stack.url) as notices:
+        accepted: set[str] = set()
+        for first in range(0, FLOOD, TOGETHER):
+            adds = (f'm{n}: addContact(name: "flood {n}") {{ commandId }}' for n in range(first, first + TOGETHER))
+            answers = await client.data(f"mutation {{ {' '.join(adds)} }}")
+            accepted |= {answer["commandId"] for answer in answers.values()}
+        assert len(accepted) == FLOOD
+        stack["broker"].start()
+        started = time.monotonic()
+        await assert_applied_once(notices, accepted)
+        print(f"{FLOOD} commands flowed within {time.monotonic() - started:.1f} s of the broker's start")
 
 
 async def test_what_was_accepted_in_a_long_outage_flows_within_ten_seconds_and_hardly_twice(

@@ -21,7 +21,7 @@ FLOOD, TOGETHER = 10_000, 100
 # Seconds that services are frozen: longer than the broker waits for a word (7.5).
 FROZEN = 10.0
 # A load that this machine carries, in commands a second, and for how many seconds.
-RATE = 200
+RATE = 100
 SECONDS = 4
 # Seconds of a load that is healthy.
 HEALTHY = 6
@@ -116,6 +116,7 @@ async def test_what_waited_five_seconds_at_two_thousand_a_second_flows_within_te
 async def test_what_was_accepted_in_a_long_outage_flows_within_ten_seconds_and_hardly_twice(
     stack: Stack, client: Client
 ) -> None:
+    said = stack["gateway"].log().count("waiting for the broker")
     stack["broker"].kill()
     async with subscribed(stack.url) as notices:
         accepted = {answer["commandId"] for answer in await add_all(stack.url, [f"l {n}" for n in range(WAITING)])}
@@ -129,7 +130,7 @@ async def test_what_was_accepted_in_a_long_outage_flows_within_ten_seconds_and_h
         print(f"{len(accepted)} commands flowed within {flowed:.1f} s, {heard.repeated} sent again")
     # Once for the broker that came back, once for the writer's hello, and once by a sweep in between.
     assert heard.repeated <= 2 * len(accepted)
-    assert stack["gateway"].log().count("waiting for the broker") <= 2
+    assert stack["gateway"].log().count("waiting for the broker") == said + 1
 
 
 @pytest.mark.parametrize("frozen", [("broker", "reader"), ("database", "writer")], ids="-".join)
@@ -157,7 +158,7 @@ async def test_a_slow_database_makes_notices_late_and_nothing_else(stack: Stack,
     (stack.var / "slow").write_text("0.7")
     try:
         async with subscribed(stack.url) as notices, listening(stack.address["broker"]) as heard:
-            accepted = await add_steadily(client, RATE / 2, SECONDS)
+            accepted = await add_steadily(client, RATE, SECONDS)
             await client.names()
             await assert_applied_once(notices, accepted)
         print(f"{heard.repeated} of {len(accepted)} sent again")

@@ -23,7 +23,8 @@ class Violation(NamedTuple):
 
 def check(history: History) -> list[Violation]:
     """All violations; empty: every promise was kept."""
-    return [violation for rule in _RULES for violation in rule(_Case(history))]
+    case = _Case(history)
+    return [violation for rule in _RULES for violation in rule(case)]
 
 
 class _Case:

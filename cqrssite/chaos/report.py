@@ -16,8 +16,13 @@ from cqrssite.chaos.schedule import MQTT_FAULTS, PROCESS_FAULTS
 HEALED_AT_THE_MEDIAN = 2.0
 HEALED_AT_MOST = 10.0
 
-# The rules that a reader asks for first, in words.
-_RULES = {"lost": "lost", "twice": "applied twice", "order": "out of order", "gap": "notices missing"}
+# What a reader asks for first, and the rules that tell.
+_ASKED_FIRST = {
+    "lost": {"lost"},
+    "applied twice": {"twice"},
+    "out of order": {"order"},
+    "notices missing": {"gap", "watcher"},
+}
 
 # Violations of one rule that are shown with their history; the rest is counted.
 _SHOWN = 3
@@ -123,12 +128,12 @@ class Report:
     def _verdict(self) -> list[str]:
         took, counts = self.healing(), Counter(violation.rule for violation in self.violations)
         median, longest = took["median"], took["max"]
-        rules = " · ".join(f"{counts[rule]:,} {words}" for rule, words in _RULES.items())
-        others = sum(count for rule, count in counts.items() if rule not in _RULES)
+        first = {words: sum(counts[rule] for rule in rules) for words, rules in _ASKED_FIRST.items()}
+        others = len(self.violations) - sum(first.values())
         return [
             f"  healed    {_against(median, HEALED_AT_THE_MEDIAN)} at the median,"
             f" {_against(longest, HEALED_AT_MOST)} at most; {self.seconds / max(1, self.kills):.2f} s a kill",
-            f"  broken    {rules} · {others:,} others",
+            f"  broken    {' · '.join(f'{count:,} {words}' for words, count in first.items())} · {others:,} others",
             "",
             "Every promise was kept."
             if self.ok

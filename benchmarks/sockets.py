@@ -12,11 +12,8 @@ import orjson
 
 from benchmarks.wrk import LoadFailed
 
-_SUBSCRIBE = {
-    "id": "1",
-    "type": "subscribe",
-    "payload": {"query": "subscription { contactChanged { position kind commandId committedAt contact { id name } } }"},
-}
+_QUERY = """subscription($after: String) {
+  contactChanged(afterPosition: $after) { position kind commandId committedAt contact { id name } } }"""
 _TEXT, _CLOSE, _PING, _PONG = 1, 8, 9, 10
 # Sockets that are opened at the same time.
 _AT_ONCE = 100
@@ -28,14 +25,16 @@ class Socket(asyncio.Protocol):
     """One client of graphql-transport-ws.
 
     on_notice: gets each message with a notice, and the time of day it came at; None: notices are only counted.
+    after: subscribes to what comes after this position as soon as it may; None: `subscribe` is left to the caller.
     """
 
-    def __init__(self, on_notice: OnNotice | None = None) -> None:
+    def __init__(self, on_notice: OnNotice | None = None, after: str | None = None) -> None:
         self.notices = 0
         # Times of day.
         self.first_at = self.last_at = 0.0
         self.acknowledged = asyncio.get_running_loop().create_future()
         self._on_notice = on_notice
+        self._after = after
         self._rest = b""
         self._open = False
         self._transport: asyncio.Transport | None = None
@@ -71,9 +70,10 @@ class Socket(asyncio.Protocol):
         if not self.acknowledged.done():
             self.acknowledged.set_exception(LoadFailed(f"a socket was refused: {error or self._rest[:200]!r}"))
 
-    def subscribe(self) -> None:
-        """Asks for every notice from now on."""
-        self._send(_TEXT, orjson.dumps(_SUBSCRIBE))
+    def subscribe(self, after: str | None = None) -> None:
+        """Asks for every notice after a position, by default from now on."""
+        payload = {"query": _QUERY, "variables": {"after": after}}
+        self._send(_TEXT, orjson.dumps({"id": "1", "type": "subscribe", "payload": payload}))
 
     def count_only(self) -> None:
         """Reads no notice from now on, and counts afresh."""
@@ -106,6 +106,8 @@ class Socket(asyncio.Protocol):
                 self._on_notice(payload, now)
         elif kind == _TEXT and b'"connection_ack"' in payload:
             self.acknowledged.set_result(None)
+            if self._after is not None:
+                self.subscribe(self._after)
         elif kind == _TEXT and b'"ping"' in payload:
             self._send(_TEXT, b'{"type":"pong"}')
 
@@ -116,15 +118,20 @@ class Socket(asyncio.Protocol):
         self._transport.write(bytes([128 | kind]) + size + b"\0\0\0\0" + payload)
 
 
-async def open_sockets(addresses: Sequence[str], count: int, *, on_notice: OnNotice | None = None) -> list[Socket]:
-    """So many sockets, spread over the addresses, that have introduced themselves; `on_notice` as in Socket."""
+async def open_sockets(
+    addresses: Sequence[str], count: int, *, on_notice: OnNotice | None = None, after: str | None = None
+) -> list[Socket]:
+    """So many sockets, spread over the addresses, that have introduced themselves; the rest as in Socket.
+
+    With `after` all of them come at once, as after an outage; else some at a time.
+    """
     loop = asyncio.get_running_loop()
     sockets: list[Socket] = []
     while len(sockets) < count:
-        part = range(len(sockets), min(len(sockets) + _AT_ONCE, count))
+        part = range(len(sockets), min(len(sockets) + (_AT_ONCE if after is None else count), count))
         hosts = [addresses[number % len(addresses)].rpartition(":") for number in part]
         made = await asyncio.gather(
-            *(loop.create_connection(lambda: Socket(on_notice), host, int(port)) for host, _, port in hosts)
+            *(loop.create_connection(lambda: Socket(on_notice, after), host, int(port)) for host, _, port in hosts)
         )
         sockets += [socket for _, socket in made]
         async with asyncio.timeout(30):

@@ -1,8 +1,9 @@
-"""HTTP responses in one piece: what is written within one turn of the event loop leaves together.
+"""What is written within one turn of the event loop leaves together: an HTTP response, many messages to one socket.
 
-Reason: uvicorn writes a response's head and body apart, and uvloop hands each to the system at once: two calls, two
-packets, and a client that wakes up twice.
-Gain: a read 8 us of CPU in the gateway, 11 in the client; on two cores 25 % more reads a second.
+Reason: uvicorn writes a response's head and body apart, and each message of a WebSocket, and uvloop hands each to the
+system at once: two calls, two packets, and a client that wakes up twice.
+Gain: a read 8 us of CPU in the gateway, 11 in the client; on two cores 25 % more reads a second. Notices that are told
+many at a time, to a thousand sockets: 65,000 -> 155,000 a second.
 The plain path: uvicorn's own `HttpToolsProtocol`, of which this changes nothing but when bytes leave.
 """
 
@@ -22,9 +23,8 @@ class CoalescingProtocol(HttpToolsProtocol):
         super().connection_made(CoalescingTransport(transport, self.loop))  # type: ignore[arg-type]
 
     def handle_websocket_upgrade(self) -> None:
-        """A socket's messages are whole already."""
         if isinstance(self.transport, CoalescingTransport):
-            self.transport = self.transport.plain()
+            self.transport = MessageTransport(self.transport.plain(), self.loop)  # type: ignore[assignment]
         super().handle_websocket_upgrade()
 
 
@@ -43,10 +43,7 @@ class CoalescingTransport:
     def write(self, data: bytes) -> None:
         if not self._held:
             self._loop.call_soon(self._flush)
-        self._held.append(data)
-        self._size += len(data)
-        if self._size > MAX_HELD:
-            self._flush()
+        self._hold(data)
 
     def close(self) -> None:
         self._flush()
@@ -57,8 +54,35 @@ class CoalescingTransport:
         self._flush()
         return self._transport
 
+    def _hold(self, data: bytes) -> None:
+        self._held.append(data)
+        self._size += len(data)
+        if self._size > MAX_HELD:
+            self._flush()
+
     def _flush(self) -> None:
         if self._held:
             self._transport.write(b"".join(self._held))
             self._held.clear()
             self._size = 0
+
+
+class MessageTransport(CoalescingTransport):
+    """The same for what is written in whole messages: the first of a turn leaves at once, the others together."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(transport, loop)
+        self._holding = False
+
+    def write(self, data: bytes) -> None:
+        if self._holding:
+            self._hold(data)
+        else:
+            self._holding = True
+            self._loop.call_soon(self._end_turn)
+            self._transport.write(data)
+
+    def _end_turn(self) -> None:
+        # In one step, or what is written in between would overtake what is held.
+        self._holding = False
+        self._flush()

@@ -4,7 +4,7 @@ import asyncio
 
 import uvicorn
 
-from cqrssite.coalescing import MAX_HELD, CoalescingProtocol, CoalescingTransport
+from cqrssite.coalescing import MAX_HELD, CoalescingProtocol, CoalescingTransport, MessageTransport
 
 REQUEST = b"GET / HTTP/1.1\r\nhost: here\r\n\r\n"
 
@@ -44,14 +44,42 @@ async def test_what_is_written_in_one_turn_leaves_together():
     assert plain.written == [b"head body", b"the next"]
 
 
-async def test_closing_and_taking_the_plain_transport_hold_nothing_back():
-    for end in (CoalescingTransport.close, CoalescingTransport.plain):
-        plain = FakeTransport()
-        transport = CoalescingTransport(plain, asyncio.get_running_loop())
-        transport.write(b"last words")
-        end(transport)
+async def test_the_first_message_of_a_turn_leaves_at_once_and_those_behind_it_together_in_order():
+    plain = FakeTransport()
+    transport = MessageTransport(plain, asyncio.get_running_loop())
+    for message in (b"one", b"two", b"three"):
+        transport.write(message)
+    assert plain.written == [b"one"]
+    await turn()
+    assert plain.written == [b"one", b"twothree"]
+    transport.write(b"four")
+    assert plain.written == [b"one", b"twothree", b"four"]
+
+
+async def test_a_message_written_while_others_are_about_to_leave_does_not_overtake_them():
+    plain = FakeTransport()
+    loop = asyncio.get_running_loop()
+    transport = MessageTransport(plain, loop)
+    loop.call_soon(transport.write, b"three")
+    transport.write(b"one")
+    transport.write(b"two")
+    loop.call_soon(transport.write, b"four")
+    for _ in range(3):
         await turn()
-        assert plain.written == [b"last words"]
+    assert b"".join(plain.written) == b"onetwothreefour"
+
+
+async def test_closing_and_taking_the_plain_transport_hold_nothing_back():
+    for kind in (CoalescingTransport, MessageTransport):
+        for end in (CoalescingTransport.close, CoalescingTransport.plain):
+            plain = FakeTransport()
+            transport = kind(plain, asyncio.get_running_loop())
+            transport.write(b"last ")
+            transport.write(b"words")
+            end(transport)
+            assert b"".join(plain.written) == b"last words"
+            await turn()
+            assert b"".join(plain.written) == b"last words"
 
 
 async def test_no_more_than_the_limit_is_held():

@@ -43,6 +43,10 @@ class Command(BaseCommand):
             host=host,
             port=port,
             ws_max_size=MAX_SOCKET_MESSAGE,
+            # Notices are short: compressing each, for each socket, costs more than it saves, and 40 KB a socket.
+            ws_per_message_deflate=False,
+            # The consumer pings by itself, as graphql-transport-ws has it.
+            ws_ping_interval=None,
             timeout_graceful_shutdown=5,
             access_log=False,
             server_header=False,

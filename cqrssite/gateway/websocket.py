@@ -87,8 +87,12 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
         self._operations: dict[str, asyncio.Task[None]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one event after the other. (Channels, for the sake of channel layers, makes a task for each.)"""
+        self.scope, self.base_send = scope, send
         try:
-            await super().__call__(scope, receive, send)
+            with suppress(StopConsumer):
+                while True:
+                    await self.dispatch(await receive())
         finally:
             # However it ends, by the client, by us or by a server that stops: nothing goes on without its socket.
             self._closed = True

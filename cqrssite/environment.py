@@ -25,6 +25,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 PREFIX = "CONTACTS_"
+# More than one a core is of no use.
+MAX_GATEWAYS = 64
 
 
 def _checked_bind(value: str) -> str:
@@ -68,6 +70,9 @@ class Environment(BaseSettings):
     env_file: str = Field(".env", description="file that is asked for what the environment does not say; empty: none")
 
     gateway_bind: Bind = Field("127.0.0.1:8080", description="where the gateway listens")
+    gateways: int = Field(
+        1, ge=1, le=MAX_GATEWAYS, description="gateway processes that runstack starts, all at CONTACTS_GATEWAY_BIND"
+    )
     reader_bind: Bind = Field("127.0.0.1:9998", description="where the reader listens")
     database_bind: Bind = Field("127.0.0.1:8888", description="where the database service listens")
     broker_bind: Bind = Field("127.0.0.1:1883", description="where the broker listens")

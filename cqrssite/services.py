@@ -11,9 +11,12 @@ from protocol.lifecycle import is_healthy
 NAMES = ("broker", "database", "reader", "writer", "gateway")
 
 
-def services(contacts: Environment, *, memory: bool = False, without: Collection[str] = ()) -> list[Service]:
+def services(
+    contacts: Environment, *, gateways: int = 1, memory: bool = False, without: Collection[str] = ()
+) -> list[Service]:
     """The services in the order they are started.
 
+    gateways: processes of the gateway, which share its address.
     memory: the database service keeps its contacts in memory.
     without: names of services that run elsewhere; they are waited for at their address.
     """
@@ -40,12 +43,17 @@ def services(contacts: Environment, *, memory: bool = False, without: Collection
         ),
         # Listens nowhere: it is as healthy as its process, and gateways hear of it over the broker.
         Service("writer", command("writer"), _at_once, needs=["broker", "database"]),
-        Service(
-            "gateway",
-            command("gateway"),
-            lambda: answers_http(contacts.gateway_bind, "/readyz"),
-            contacts.gateway_bind,
-            needs=["broker", "reader"],
+        *(
+            Service(
+                name,
+                command("gateway"),
+                # Of several, whichever answers.
+                lambda: answers_http(contacts.gateway_bind, "/readyz"),
+                contacts.gateway_bind,
+                inherits=True,
+                needs=["broker", "reader"],
+            )
+            for name in (["gateway"] if gateways == 1 else [f"gateway-{n}" for n in range(1, gateways + 1)])
         ),
     ]
 

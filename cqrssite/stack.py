@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,8 @@ _TETHER = str(Path(__file__).with_name("tether.py"))
 _MAX_LINE = 64 * 1024
 # What ran for so many seconds does not end at once again: it is restarted quickly.
 _STEADY = 10.0
+# Connections that wait for whoever listens.
+_BACKLOG = 2048
 # SIGHUP: the terminal was closed.
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -29,12 +31,15 @@ class Service:
     """One process of the stack.
 
     command: empty when it runs elsewhere and is only waited for. bind: where it listens, if it does.
+    inherits: the stack listens there in its place and hands the sockets over, as `--fd NUMBER` behind the command.
+    Several may share an address so. Who connects while one of them is away is taken by another, or waits for it.
     """
 
     name: str
     command: Sequence[str]
     healthy: Callable[[], Awaitable[bool]]
     bind: str = ""
+    inherits: bool = False
     needs: Sequence[str] = ()
 
 
@@ -60,12 +65,16 @@ class Stack:
         self._grace = grace
         self._healthy = {service.name: asyncio.Event() for service in services}
         self._processes: dict[str, asyncio.subprocess.Process] = {}
+        # Handed over, by address.
+        self._sockets: dict[str, list[socket.socket]] = {}
         self._stopping = asyncio.Event()
         self._hurrying = asyncio.Event()
 
     async def run(self) -> None:
         """Raises StartError when an address that is to be listened on cannot be had."""
-        check_free([service.bind for service in self._services if service.command and service.bind])
+        binds = {service.bind: service.inherits for service in self._services if service.command and service.bind}
+        self._sockets = listen(binds)
+        _close(self._sockets, [bind for bind, inherits in binds.items() if not inherits])
         with self._signals():
             try:
                 async with asyncio.TaskGroup() as group:
@@ -127,12 +136,15 @@ class Stack:
             await asyncio.sleep(pause)
 
     async def _start(self, service: Service) -> asyncio.subprocess.Process:
+        descriptors = [inherited.fileno() for inherited in self._sockets.get(service.bind, ())]
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-S",
             _TETHER,
             str(os.getpid()),
             *service.command,
+            *(argument for number in descriptors for argument in ("--fd", str(number))),
+            pass_fds=descriptors,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -167,6 +179,8 @@ class Stack:
 
     async def _end_all(self) -> None:
         """Ends what runs, last started first; at once when cancelled or signalled again."""
+        # Who listens still has them.
+        _close(self._sockets, list(self._sockets))
         hurry = asyncio.create_task(self._hurrying.wait(), name="second signal")
         try:
             for service in reversed(self._services):
@@ -203,20 +217,42 @@ def _ending(code: int) -> str:
     return f"ended by {signal.Signals(-code).name}"
 
 
-def check_free(binds: Sequence[str]) -> None:
+def check_free(binds: Iterable[str]) -> None:
     """Raises StartError with one line that names every address that cannot be listened on."""
+    opened = listen(binds)
+    _close(opened, list(opened))
+
+
+def listen(binds: Iterable[str]) -> dict[str, list[socket.socket]]:
+    """Listens on every address, and on each that its host's name stands for. Raises StartError as `check_free` does."""
+    opened: dict[str, list[socket.socket]] = {}
     wrong = []
     for bind in binds:
-        host, port = split_address(bind)
         try:
-            family, kind, protocol, _, address = socket.getaddrinfo(
-                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )[0]
-            with socket.socket(family, kind, protocol) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(address)
-                probe.listen()
+            opened[bind] = _listen(*split_address(bind))
         except OSError as error:
             wrong.append(f"{bind} ({error.strerror})")
     if wrong:
+        _close(opened, list(opened))
         raise StartError(f"cannot listen on {', '.join(wrong)}")
+    return opened
+
+
+def _listen(host: str, port: int) -> list[socket.socket]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    with contextlib.ExitStack() as opened:
+        sockets = [opened.enter_context(socket.socket(*kind)) for *kind, _name, _address in found]
+        for each, (*_, address) in zip(sockets, found, strict=True):
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if each.family == socket.AF_INET6:
+                each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            each.bind(address)
+            each.listen(_BACKLOG)
+        opened.pop_all()
+    return sockets
+
+
+def _close(sockets: dict[str, list[socket.socket]], binds: Iterable[str]) -> None:
+    for bind in binds:
+        for each in sockets.pop(bind):
+            each.close()

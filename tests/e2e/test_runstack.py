@@ -1,16 +1,19 @@
 """`manage.py runstack`: all services by one command, those that die restarted, none left behind."""
 
+import asyncio
 import os
 import re
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
-from tests.e2e.clients import Client, subscribed
+from tests.e2e.clients import Client, eventually, subscribed
 from tests.probes import is_whole, until
-from tests.processes import Stack, manage
+from tests.processes import Service, Stack, manage
 
 NAMES = ("broker", "database", "reader", "writer", "gateway")
 
@@ -21,6 +24,35 @@ def stack() -> Iterator[Stack]:
     with Stack(delay=0.2, migrated=False) as stack:
         stack.add("runstack", manage("runstack"), ready=lambda: is_whole(stack.url))
         yield stack.start()
+
+
+@pytest.fixture
+def pair() -> Iterator[Stack]:
+    """Two gateways at one address."""
+    with Stack(delay=0.2) as stack:
+        stack.add("runstack", manage("runstack", "--gateways", "2"), ready=lambda: is_whole(stack.url))
+        stack.start()
+        until(lambda: len(serving(stack["runstack"])) == 2, within=10, what="both serve", show=stack["runstack"].log)
+        yield stack
+
+
+def serving(runstack: Service) -> list[str]:
+    """The gateways by name, once for each time that they began to serve."""
+    return re.findall(r"^(gateway\S*) .*the gateway serves on", runstack.log(), re.MULTILINE)
+
+
+def owners(stack: Stack) -> list[int]:
+    """The processes whose commands are in the journal."""
+    with closing(sqlite3.connect(stack.var / "gateway.sqlite3")) as database:
+        found = database.execute("SELECT DISTINCT owner FROM contacts_write_command").fetchall()
+    return [int(owner.rsplit("-", 2)[1]) for (owner,) in found]
+
+
+async def one_request_a_connection(stack: Stack, name: str) -> str:
+    """The id of a command that whichever gateway takes the connection has accepted."""
+    async with Client(stack.url) as client:
+        command_id: str = (await client.add(name))["commandId"]
+        return command_id
 
 
 def services(stack: Stack) -> dict[str, int]:
@@ -81,3 +113,48 @@ def test_no_process_outlives_a_command_that_is_killed(stack: Stack) -> None:
     assert set(services(stack)) == set(NAMES)
     stack["runstack"].kill()
     until(lambda: stack.pids() == [], within=10, what="the services end with the command that started them")
+
+
+async def test_two_gateways_answer_at_one_address_and_one_goes_on_while_the_other_is_started_again(pair: Stack) -> None:
+    log = pair["runstack"].log
+    assert sorted(serving(pair["runstack"])) == ["gateway-1", "gateway-2"]
+    sent: list[str] = []
+    async with asyncio.timeout(20):
+        while len(owners(pair)) < 2:
+            sent.append(await one_request_a_connection(pair, f"before {len(sent)}"))
+    killed, other = owners(pair)
+
+    os.kill(killed, signal.SIGKILL)
+    async with asyncio.timeout(20):
+        # Not one of them fails: who connects is taken by the other, or waits.
+        while len(serving(pair["runstack"])) < 3 or len(owners(pair)) < 3:
+            sent.append(await one_request_a_connection(pair, f"meanwhile {len(sent)}"))
+    assert len(re.findall(r"^gateway-[12] +\| ended by SIGKILL; starting it again", log(), re.MULTILINE)) == 1
+    assert other in owners(pair)
+    async with Client(pair.url) as client:
+        for command_id in sent:
+            await eventually(lambda id=command_id: is_applied(client, id), within=10, what="all are applied")  # type: ignore[misc]
+
+    code = pair["runstack"].terminate(within=30)
+    assert (code, pair.pids()) == (0, []), log()
+
+
+async def is_applied(client: Client, command_id: str) -> bool:
+    return await client.state(command_id) == "APPLIED"
+
+
+def test_a_second_stack_at_the_same_address_says_so_in_one_line(pair: Stack) -> None:
+    elsewhere = ("--without", "broker", "--without", "database", "--without", "reader", "--without", "writer")
+    second = pair.add("second", manage("runstack", "--gateways", "2", *elsewhere)).start(wait=False)
+    assert second.wait_end() == 1
+    assert second.log().splitlines() == [
+        f"CommandError: cannot listen on {pair.address['gateway']} (Address already in use)"
+    ]
+
+
+async def test_who_connects_while_the_only_gateway_starts_again_waits_for_it(stack: Stack) -> None:
+    if not stack["runstack"].running:
+        stack["runstack"].start()
+    stack.wait_whole()
+    os.kill(services(stack)["gateway"], signal.SIGKILL)
+    assert await one_request_a_connection(stack, "while there is no gateway")

@@ -8,7 +8,7 @@ from typing import Any
 
 import uvicorn
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from cqrssite.coalescing import CoalescingProtocol
 from protocol.lifecycle import split_address
@@ -33,6 +33,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--bind", default=settings.CONTACTS.gateway_bind, help="host:port to listen on")
+        parser.add_argument(
+            "--fd", type=int, action="append", metavar="NUMBER", help="inherited socket that listens there already"
+        )
 
     def handle(self, **options: Any) -> None:
         host, port = split_address(options["bind"])
@@ -56,7 +59,11 @@ class Command(BaseCommand):
             # Logs as the settings say, like all services.
             log_config=None,
         )
+        try:
+            sockets = [socket.socket(fileno=number) for number in options["fd"]] if options["fd"] else None
+        except OSError as error:
+            raise CommandError(f"--fd is no socket: {error}") from error
         server = GatewayServer(config)
-        server.run()
+        server.run(sockets)
         if not server.started:
             sys.exit(1)

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
 from cqrssite.console import Console, wants_colour
+from cqrssite.environment import MAX_GATEWAYS
 from cqrssite.services import NAMES, services, urls
 from cqrssite.stack import Stack
 from protocol.lifecycle import StartError, run
@@ -29,14 +30,26 @@ class Command(BaseCommand):
             help=f"do not start this service, it runs elsewhere ({', '.join(NAMES)}); may be repeated",
         )
 
+        parser.add_argument(
+            "--gateways",
+            type=int,
+            default=settings.CONTACTS.gateways,
+            choices=range(1, MAX_GATEWAYS + 1),
+            metavar="N",
+            help="gateway processes, all at the same address (%(default)s)",
+        )
+
     def handle(self, **options: Any) -> None:
         try:
             for database in settings.DATABASES:
                 call_command("migrate", database=database, verbosity=0)
         except DatabaseError as error:
             raise CommandError(f"cannot migrate: {error}") from error
-        started = services(settings.CONTACTS, memory=options["memory"], without=options["without"])
-        console = Console(NAMES, sys.stdout, colour=wants_colour(sys.stdout))
+        started = services(
+            settings.CONTACTS, gateways=options["gateways"], memory=options["memory"], without=options["without"]
+        )
+        names = [service.name for service in started]
+        console = Console(names, sys.stdout, colour=wants_colour(sys.stdout))
         stack = Stack(started, say=console.say, ready=self._tell_ready)
         try:
             run(stack.run())

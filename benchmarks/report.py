@@ -30,6 +30,7 @@ _TITLES = {
     "delays": "Delay",
     "notices": "Notices",
     "sockets": "Sockets",
+    "resuming": "Sockets that resume",
     "memory": "Memory",
     "start": "Start",
     "stock": "Side by side: stock graphene-django",

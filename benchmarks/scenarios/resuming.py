@@ -35,8 +35,10 @@ async def resuming(bench: Bench) -> AsyncIterator[Figure]:
         last_at = await _resume(ring, position, SOCKETS)
         spent = sum(cpu_seconds(ring.pid(name)) for name in gateways) - before
         what = f"{SOCKETS:,} sockets resume after a restart"
-        yield Figure("sockets.resume", f"{what}, {MISSED} notices missed by each", last_at - started, Unit.SECONDS)
-        yield Figure("sockets.resume_cpu", f"{what}: CPU for each", spent / SOCKETS * 1_000_000, Unit.MICROSECONDS)
+        yield Figure("resuming.all", f"{what}, {MISSED} notices missed by each", last_at - started, Unit.SECONDS)
+        yield Figure(
+            "resuming.cpu", f"{what}: CPU of the gateway for each", spent / SOCKETS * 1_000_000, Unit.MICROSECONDS
+        )
 
 
 async def _missed(ring: Ring) -> str:

@@ -65,7 +65,7 @@ class Acceptance:
             raise JournalFull("too many commands are unsettled: try again later")
         for entry in new.values():
             last = self._last.get(entry.contact_id)
-            entry = entry._replace(depends_on=self._last_of(entry.contact_id) if last is None else last)
+            entry = entry.behind(self._last_of(entry.contact_id) if last is None else last)
             self._last[entry.contact_id] = entry.command_id
             self._known[entry.command_id] = entry
             self._taken.append(entry)
@@ -87,7 +87,7 @@ class Acceptance:
         # Nobody else inserts meanwhile, so these have the last numbers, in order.
         last = rows.highest_number(self._cursor)
         first = last - len(self._taken) + 1
-        return [entry._replace(number=number) for number, entry in enumerate(self._taken, first)]
+        return [entry.numbered(number) for number, entry in enumerate(self._taken, first)]
 
     def _entry(self, command: Command) -> Entry:
         body = body_of(command)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Container, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -21,6 +22,8 @@ from protocol.lifecycle import describe
 
 log = logging.getLogger("contacts_write.journal")
 
+# Seconds between two commits, at least: what comes meanwhile shares the next. The first after a pause does not wait.
+SPACING = 0.002
 # Jobs in one transaction, during which no other process writes.
 MAX_GROUP = 2000
 
@@ -62,10 +65,11 @@ class Committer:
         self._owner = owner
         self._heard = heard
         self._on_accepted = on_accepted
-        # Up to this number every row has been seen. Only the thread reads and writes it.
-        self._head = 0
+        # Up to this number every row has been seen. Only the thread writes it.
+        self.head = 0
         # None ends the thread.
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._committed_at = 0.0
         self._stopped = False
         self._failing = False
 
@@ -116,6 +120,7 @@ class Committer:
             group, ending = self._take()
             if group:
                 self._commit(group)
+                self._committed_at = time.monotonic()
         connections[rows.database()].close()
         self._loop.call_soon_threadsafe(self._ended.set_result, None)
 
@@ -123,6 +128,8 @@ class Committer:
         """Waits for a job and takes all that wait with it; and whether that was the end."""
         group: list[_Job] = []
         job = self._jobs.get()
+        if (left := self._committed_at + SPACING - time.monotonic()) > 0:
+            time.sleep(left)
         while job is not None:
             group.append(job)
             if len(group) == MAX_GROUP:
@@ -169,16 +176,16 @@ class Committer:
     def _see_others(self, cursor: CursorWrapper) -> None:
         # The lock is held, so nothing will ever be committed before what is read here.
         highest = rows.highest_number(cursor)
-        if highest > self._head:
-            for number, command_id, contact_id, due in rows.unsettled_after(self._head):
+        if highest > self.head:
+            for number, command_id, contact_id, due in rows.unsettled_after(self.head):
                 self._see(command_id, contact_id, due.timestamp())
-                self._head = number
-            self._head = highest
+                self.head = number
+            self.head = highest
 
     def _add(self, accepted: list[Entry]) -> None:
         for entry in accepted:
             self._see(entry.command_id, entry.contact_id, entry.takes_effect_at.timestamp())
-            self._head = entry.number
+            self.head = entry.number
 
     def _see(self, command_id: str, contact_id: str, due: float) -> None:
         self.unsettled.add(command_id, contact_id, due)

@@ -1,10 +1,10 @@
 """A journaled command as it is sent, and the answer to who sent it."""
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from contacts_write.models import Command as Row
-from protocol.contact_pb2 import CommandMeta, Contact, ContactReference, Operation
+from protocol.contact_pb2 import CommandMeta, Operation
 from protocol.contact_write_pb2 import Command
 
 _OPERATIONS: dict[str, Operation.Kind] = {
@@ -58,6 +58,14 @@ class Entry(NamedTuple):
         """What was decided about the command since it was accepted: equal where that is equal."""
         return self.command_id, self.cancelled, self.operation_notice
 
+    def behind(self, command_id: str) -> "Entry":
+        """The same, to take effect after another command. (`_replace` takes three times as long.)"""
+        return Entry._make((*self[:7], command_id, *self[8:]))
+
+    def numbered(self, number: int) -> "Entry":
+        """The same, with its number."""
+        return Entry._make((number, *self[1:]))
+
     def accepted(self) -> Accepted:
         return Accepted(self.command_id, self.contact_id, self.accepted_at, self.takes_effect_at)
 
@@ -71,25 +79,26 @@ class Entry(NamedTuple):
         # Whatever the clock did since, the wait is 0 to the delay.
         delay = self.takes_effect_at - self.accepted_at
         waited = max(min(now - self.accepted_at, delay), delay * 0)
-        meta = CommandMeta(
-            command_id=self.command_id,
-            depends_on="" if contract_only else self.depends_on,
-            waited_ms=int(waited.total_seconds() * 1000),
-            expected_version=self.amended_version if self.amended else self.expected_version,
-            actor=self.actor,
-            cancelled=self.cancelled and not contract_only,
-            seen="" if contract_only else seen,
-        )
+        command = Command()
+        # Filled in place: messages that are made apart are copied into each other, which costs three times as much.
+        body: Any = getattr(command, self.kind.lower())
+        body.id = self.contact_id
+        if self.kind != Row.Kind.DELETE:
+            body.name = self.amended_name if self.amended else self.name
+        meta: CommandMeta = body.meta
+        meta.command_id = self.command_id
+        meta.waited_ms = int(waited.total_seconds() * 1000)
+        meta.actor = self.actor
+        if not contract_only:
+            meta.depends_on = self.depends_on
+            meta.cancelled = self.cancelled
+            meta.seen = seen
+        expected = self.amended_version if self.amended else self.expected_version
+        if expected is not None:
+            meta.expected_version = expected
         # Also when it is done: a database that was restored has not done it.
         if self.operation:
             meta.operation.kind = _OPERATIONS[self.operation]
             meta.operation.notice = self.operation_notice or 0
             meta.operation.actor = self.operation_by
-        name = self.amended_name if self.amended else self.name
-        match self.kind:
-            case Row.Kind.ADD:
-                return Command(add=Contact(id=self.contact_id, name=name, meta=meta))
-            case Row.Kind.UPDATE:
-                return Command(update=Contact(id=self.contact_id, name=name, meta=meta))
-            case _:
-                return Command(delete=ContactReference(id=self.contact_id, meta=meta))
+        return command

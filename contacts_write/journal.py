@@ -180,9 +180,11 @@ class Journal:
 
         Raises JournalUnavailable.
         """
+        # Before the look at what is known, so that nothing stands between the two.
+        head = self._committer.head
         if self._committer.unsettled.last(contact_id):
             return True
-        last = await self._read(lambda: rows.last_unsettled(contact_id))
+        last = await self._read(lambda: rows.last_unsettled(contact_id, after=head))
         return self.may_replay or (last != "" and not self.is_settled(last))
 
     def is_settled(self, command_id: str) -> bool:

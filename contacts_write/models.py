@@ -95,10 +95,10 @@ class Command(models.Model):
 
     class Meta:
         ordering = ["-number"]
-        # All but the last hold nothing but what is unsettled: small, whatever the journal keeps.
+        # All but the last hold nothing but what is unsettled: small, whatever the journal keeps. None is by contact:
+        # contact ids come in no order, so each command would write a page of its own, twice, which is most of a commit.
         indexes = [
             models.Index(fields=["owner", "number"], condition=_UNSETTLED, name="command_unsettled_owner"),
-            models.Index(fields=["contact_id"], condition=_UNSETTLED, name="command_unsettled_contact"),
             models.Index(fields=["takes_effect_at", "number"], condition=_UNSETTLED, name="command_unsettled_due"),
             models.Index(
                 fields=["number"],

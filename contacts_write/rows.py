@@ -54,10 +54,13 @@ def unsettled_after(number: int) -> list[tuple[int, str, str, datetime]]:
     return list(rows.values_list("number", "command_id", "contact_id", "takes_effect_at"))
 
 
-def last_unsettled(contact_id: str) -> str:
-    """The last unsettled command of the contact, or an empty string."""
-    rows = Row.objects.using(database()).filter(settled_at=None, contact_id=contact_id).order_by("-number")
-    return rows.values_list("command_id", flat=True).first() or ""
+def last_unsettled(contact_id: str, after: int = 0) -> str:
+    """The last unsettled command of the contact among the rows after a number, or an empty string."""
+    rows = Row.objects.using(database()).filter(settled_at=None, contact_id=contact_id)
+    if after:
+        rows = rows.filter(number__gt=after)
+    # Asked for in their order, SQLite would rather walk through the whole table than through what is unsettled.
+    return max(rows.order_by().values_list("number", "command_id"), default=(0, ""))[1]
 
 
 def room(limit: int) -> int:

@@ -1,7 +1,10 @@
 """What became of a command, as its journal row records it."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NamedTuple
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from contacts_write.models import MAX_MESSAGE, Command
 from protocol.notice_pb2 import Notice
@@ -57,7 +60,8 @@ def settlement_of(notice: Notice) -> Settlement | None:
     state = _STATES.get(notice.kind)
     if state is None:
         return None
-    committed = notice.committed_at.ToDatetime(UTC) if notice.HasField("committed_at") else now()
+    stamp = notice.committed_at
+    committed = _moment(stamp.seconds, stamp.nanos) if notice.HasField("committed_at") else now()
     return Settlement(
         state,
         notice.message[:MAX_MESSAGE],
@@ -66,6 +70,12 @@ def settlement_of(notice: Notice) -> Settlement | None:
         None if state == State.PARKED else committed,
         notice.number,
     )
+
+
+@lru_cache(64)
+def _moment(seconds: int, nanos: int) -> datetime:
+    # All that is committed together has one time.
+    return Timestamp(seconds=seconds, nanos=nanos).ToDatetime(UTC)
 
 
 def handed_over() -> Settlement:

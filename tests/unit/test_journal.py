@@ -9,7 +9,7 @@ from asgiref.sync import sync_to_async
 from django.core.management import call_command
 from django.db import OperationalError, connection
 
-from contacts_write import api, commands, outcomes, rows
+from contacts_write import api, commands, committer, outcomes, rows
 from contacts_write import journal as journal_module
 from contacts_write.acceptance import Acceptance
 from contacts_write.errors import JournalFull, JournalUnavailable, KeyConflict, NotCancellable, UnknownCommand
@@ -70,6 +70,16 @@ class TestAccepting:
         assert [accepted.command_id for (accepted,) in answers] == [id_of(command) for command in sent]
         assert commits < 20
         assert len(await rows_in_order()) == 200
+
+    async def test_what_comes_soon_after_a_commit_shares_the_next(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(committer, "SPACING", 0.3)
+        told: list[list[str]] = []
+        async with open_journal() as journal:
+            journal.listen(lambda entries: told.append([e.command_id for e in entries]), lambda _entry: None)
+            sent = [commands.add(f"name {number}") for number in range(4)]
+            await journal.accept(sent[:1])
+            await asyncio.gather(*(journal.accept([command]) for command in sent[1:]))
+        assert told == [[id_of(sent[0])], [id_of(command) for command in sent[1:]]]
 
     async def test_rows_are_told_after_their_commit_in_order_with_their_numbers(self) -> None:
         told: list[tuple[int, str]] = []

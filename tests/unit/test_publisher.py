@@ -116,6 +116,33 @@ class TestSending:
         assert link.sent()[2].delete.meta.depends_on == id_of(sent[1])
         assert link.sent()[0].add.id == sent[0].add.id
 
+    async def test_what_is_accepted_within_a_moment_goes_in_one_message(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(publisher_module, "GATHER", 0.3)
+        link = FakeLink()
+        async with open_journal() as journal, publishing(journal, link) as publisher:
+            link.connect()
+            await eventually(lambda: not publisher.lag)
+            for number in range(5):
+                await journal.accept([commands.add(f"name {number}")])
+            assert link.messages == []
+            await eventually(lambda: len(link.sent()) == 5)
+            assert [topic for topic, _ in link.messages] == [topics.BATCH]
+
+    async def test_a_full_message_waits_for_nothing_and_a_moment_is_a_tenth_of_the_delay_at_most(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(publisher_module, "GATHER", 3600)
+        link = FakeLink()
+        async with open_journal(delay=3600 * 24) as journal, publishing(journal, link):
+            link.connect()
+            await journal.accept(updates("c1", topics.BATCH_SIZE))
+            await eventually(lambda: len(link.sent()) == topics.BATCH_SIZE)
+        link = FakeLink()
+        async with open_journal("gateway-2", delay=0.1) as journal, publishing(journal, link):
+            link.connect()
+            await journal.accept([commands.add("Ada")])
+            await eventually(lambda: len(link.sent()) == 1)
+
     async def test_what_waits_is_packed_into_messages_of_a_hundred_in_order(self) -> None:
         link = FakeLink()
         async with open_journal() as journal, publishing(journal, link, in_flight=1):

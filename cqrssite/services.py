@@ -16,7 +16,7 @@ def services(
 ) -> list[Service]:
     """The services in the order they are started.
 
-    gateways: processes of the gateway, which share its address.
+    gateways: processes of the gateway, which share its address; of more than one each has its number in its name.
     memory: the database service keeps its contacts in memory.
     without: names of services that run elsewhere; they are waited for at their address.
     """
@@ -26,6 +26,8 @@ def services(
             return ()
         return (sys.executable, "-u", str(BASE_DIR / "manage.py"), f"run{name}", *arguments)
 
+    one = gateways == 1 or "gateway" in without
+    names = ["gateway"] if one else [f"gateway-{number}" for number in range(1, gateways + 1)]
     return [
         Service("broker", command("broker"), lambda: answers_mqtt(contacts.broker_address), contacts.broker_bind),
         Service(
@@ -47,15 +49,18 @@ def services(
             Service(
                 name,
                 command("gateway"),
-                # Of several, whichever answers.
                 lambda: answers_http(contacts.gateway_bind, "/readyz"),
                 contacts.gateway_bind,
-                inherits=True,
+                healthy_at=_is_ready,
                 needs=["broker", "reader"],
             )
-            for name in (["gateway"] if gateways == 1 else [f"gateway-{n}" for n in range(1, gateways + 1)])
+            for name in names
         ),
     ]
+
+
+async def _is_ready(address: str) -> bool:
+    return await answers_http(address, "/readyz")
 
 
 async def _at_once() -> bool:

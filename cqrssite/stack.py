@@ -31,15 +31,16 @@ class Service:
     """One process of the stack.
 
     command: empty when it runs elsewhere and is only waited for. bind: where it listens, if it does.
-    inherits: the stack listens there in its place and hands the sockets over, as `--fd NUMBER` behind the command.
-    Several may share an address so. Who connects while one of them is away is taken by another, or waits for it.
+    healthy_at: for one that shares `bind` with others, or could; asked in the place of `healthy`, at an address of this
+    process alone. The stack listens at both and hands the sockets over, as `--fd NUMBER` behind the command: who
+    connects while one process is away is taken by another, or waits for it.
     """
 
     name: str
     command: Sequence[str]
     healthy: Callable[[], Awaitable[bool]]
     bind: str = ""
-    inherits: bool = False
+    healthy_at: Callable[[str], Awaitable[bool]] | None = None
     needs: Sequence[str] = ()
 
 
@@ -65,16 +66,20 @@ class Stack:
         self._grace = grace
         self._healthy = {service.name: asyncio.Event() for service in services}
         self._processes: dict[str, asyncio.subprocess.Process] = {}
-        # Handed over, by address.
-        self._sockets: dict[str, list[socket.socket]] = {}
+        # Handed over, by address; and those of one process alone, by its name.
+        self._shared: dict[str, list[socket.socket]] = {}
+        self._own: dict[str, list[socket.socket]] = {}
         self._stopping = asyncio.Event()
         self._hurrying = asyncio.Event()
 
     async def run(self) -> None:
         """Raises StartError when an address that is to be listened on cannot be had."""
-        binds = {service.bind: service.inherits for service in self._services if service.command and service.bind}
-        self._sockets = listen(binds)
-        _close(self._sockets, [bind for bind, inherits in binds.items() if not inherits])
+        started = [service for service in self._services if service.command]
+        sharing = [service for service in started if service.healthy_at]
+        opened = listen({service.bind for service in started if service.bind})
+        self._shared = {service.bind: opened[service.bind] for service in sharing}
+        _close(sockets for bind, sockets in opened.items() if bind not in self._shared)
+        self._own = {service.name: _listen("127.0.0.1", 0) for service in sharing}
         with self._signals():
             try:
                 async with asyncio.TaskGroup() as group:
@@ -136,7 +141,8 @@ class Stack:
             await asyncio.sleep(pause)
 
     async def _start(self, service: Service) -> asyncio.subprocess.Process:
-        descriptors = [inherited.fileno() for inherited in self._sockets.get(service.bind, ())]
+        own = self._own.get(service.name, [])
+        descriptors = [each.fileno() for each in [*self._shared[service.bind], *own]] if own else []
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-S",
@@ -157,12 +163,17 @@ class Stack:
     async def _wait_healthy(self, service: Service) -> None:
         """Returns once the service is healthy; says every 10 s that it is not yet."""
         patience = time.monotonic() + 10
-        while not await service.healthy():
+        while not await self._is_healthy(service):
             if time.monotonic() > patience:
                 self._say(service.name, "not healthy yet")
                 patience += 10
             await asyncio.sleep(0.1)
         self._healthy[service.name].set()
+
+    def _is_healthy(self, service: Service) -> Awaitable[bool]:
+        if service.healthy_at is None or service.name not in self._own:
+            return service.healthy()
+        return service.healthy_at("{}:{}".format(*self._own[service.name][0].getsockname()))
 
     async def _relay(self, name: str, process: asyncio.subprocess.Process) -> None:
         """Says what the process prints, line by line."""
@@ -179,8 +190,8 @@ class Stack:
 
     async def _end_all(self) -> None:
         """Ends what runs, last started first; at once when cancelled or signalled again."""
-        # Who listens still has them.
-        _close(self._sockets, list(self._sockets))
+        # The processes have their own hold on them.
+        _close([*self._shared.values(), *self._own.values()])
         hurry = asyncio.create_task(self._hurrying.wait(), name="second signal")
         try:
             for service in reversed(self._services):
@@ -219,8 +230,7 @@ def _ending(code: int) -> str:
 
 def check_free(binds: Iterable[str]) -> None:
     """Raises StartError with one line that names every address that cannot be listened on."""
-    opened = listen(binds)
-    _close(opened, list(opened))
+    _close(listen(binds).values())
 
 
 def listen(binds: Iterable[str]) -> dict[str, list[socket.socket]]:
@@ -233,7 +243,7 @@ def listen(binds: Iterable[str]) -> dict[str, list[socket.socket]]:
         except OSError as error:
             wrong.append(f"{bind} ({error.strerror})")
     if wrong:
-        _close(opened, list(opened))
+        _close(opened.values())
         raise StartError(f"cannot listen on {', '.join(wrong)}")
     return opened
 
@@ -252,7 +262,7 @@ def _listen(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
-def _close(sockets: dict[str, list[socket.socket]], binds: Iterable[str]) -> None:
-    for bind in binds:
-        for each in sockets.pop(bind):
+def _close(opened: Iterable[Iterable[socket.socket]]) -> None:
+    for sockets in opened:
+        for each in sockets:
             each.close()

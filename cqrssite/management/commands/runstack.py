@@ -29,7 +29,6 @@ class Command(BaseCommand):
             metavar="NAME",
             help=f"do not start this service, it runs elsewhere ({', '.join(NAMES)}); may be repeated",
         )
-
         parser.add_argument(
             "--gateways",
             type=int,

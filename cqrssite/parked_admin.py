@@ -43,7 +43,7 @@ class OperatedParkedCommandAdmin(ParkedCommandAdmin):
 
     def get_list_display(self, request: HttpRequest) -> Any:
         shown = super().get_list_display(request)
-        return (*shown, "amend") if self.has_operate_permission(request) else shown
+        return (*shown[:4], "amend", *shown[4:]) if self.has_operate_permission(request) else shown
 
     @admin.display(description="amend")
     def amend(self, row: ParkedCommand) -> str:
@@ -128,6 +128,7 @@ class OperatedParkedCommandAdmin(ParkedCommandAdmin):
         counts = Counter(_summary(each) for each in previews)
         context = self._context(request, "What would become of them, tried now") | {
             "rows": rows,
+            "retriable": sum(not row.behind for row in rows),
             "seen": " ".join(f"{row.command_id} {row.notice}" for row in rows),
             "previews": [_shown(each) for each in previews[:MAX_SHOWN]],
             "unshown": max(0, len(previews) - MAX_SHOWN),
@@ -214,6 +215,6 @@ def _shown(each: Preview) -> dict[str, Any]:
         "would": would,
         "changes": would is not each.contact,
         "summary": _summary(each),
-        "why": each.error or (each.outcome.message if each.outcome else ""),
+        "why": each.error or (each.outcome.message if each.outcome and each.outcome.kind == Notice.REJECTED else ""),
         "waits_for": each.waits_for,
     }

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django import forms
+from django.contrib.admin.widgets import AdminIntegerFieldWidget, AdminTextInputWidget
 
 from contacts_write import commands
 from contacts_write.errors import InvalidCommand
@@ -14,9 +15,12 @@ from protocol.rules import MAX_NAME
 class AmendForm(forms.Form):
     """What of a parked command can be made otherwise. `notice`: of the parking that was looked at."""
 
-    name = forms.CharField(max_length=MAX_NAME)
+    name = forms.CharField(max_length=MAX_NAME, widget=AdminTextInputWidget)
     expected_version = forms.IntegerField(
-        required=False, min_value=1, help_text="The version the contact has to have; empty: any."
+        required=False,
+        min_value=1,
+        widget=AdminIntegerFieldWidget,
+        help_text="The version the contact has to have; empty: any.",
     )
     notice = forms.IntegerField(widget=forms.HiddenInput)
 

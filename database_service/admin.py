@@ -107,19 +107,34 @@ class CauseFilter(admin.SimpleListFilter):
         return queryset.filter(cause=self.value()) if self.value() else queryset
 
 
+class WaitsFilter(admin.SimpleListFilter):
+    """By whether a command failed itself, or follows when another ends."""
+
+    title = "waits for another"
+    parameter_name = "waits"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("no", "No: it failed"), ("yes", "Yes")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() not in ("no", "yes"):
+            return queryset
+        return queryset.filter(behind="") if self.value() == "no" else queryset.exclude(behind="")
+
+
 class ParkedCommandAdmin(ReadOnlyAdmin):
     """Registered by the site, with what an operator can do about them."""
 
     list_display = (
-        *("command_id", "asks_for", "cause", "attempts", "tried", "next_attempt", "parked", "waits_for"),
+        *("command_id", "asks_for", "cause", "waits_for", "attempts", "tried", "next_attempt", "parked"),
         *("contact", "notices"),
     )
-    list_filter = (CauseFilter, ("behind", admin.EmptyFieldListFilter))
+    list_filter = (CauseFilter, WaitsFilter)
     search_fields = ("command_id__exact", "contact_id__exact", "behind__exact", "cause__icontains")
     search_help_text = "the id of a command or of a contact, or words of the cause"
     ordering = ("notice",)
     fields = (
-        *("command", "says", "cause", "error", "waits_for", "attempts", "tried", "next_attempt", "parked"),
+        *("command", "says", "cause", "raised", "waits_for", "attempts", "tried", "next_attempt", "parked"),
         *("contact", "notices"),
     )
 
@@ -130,6 +145,10 @@ class ParkedCommandAdmin(ReadOnlyAdmin):
     @admin.display(description="what it says")
     def says(self, row: ParkedCommand) -> SafeString:
         return format_html("<pre>{}</pre>", str(Command.FromString(bytes(row.payload))))
+
+    @admin.display(description="error")
+    def raised(self, row: ParkedCommand) -> SafeString | str:
+        return format_html("<pre>{}</pre>", row.error) if row.error else "-"
 
     @admin.display(description="asks for")
     def asks_for(self, row: ParkedCommand) -> str:

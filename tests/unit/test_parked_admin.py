@@ -57,6 +57,9 @@ def test_they_are_grouped_by_cause_with_counts(admin_client: Client, parked: lis
     one = admin_client.get(LIST, {"cause": "ZeroDivisionError: a planted defect"})
     assert sorted(row.pk for row in one.context["cl"].queryset) == ["one", "two"]
     assert "update &quot;Grace&quot;" in shown, "what each asks for"
+    for waits, ids in {"yes": ["three"], "no": ["one", "two"]}.items():
+        some = admin_client.get(LIST, {"waits": waits})
+        assert sorted(row.pk for row in some.context["cl"].queryset) == ids
 
 
 def test_the_actions_show_first_what_would_become_of_them(admin_client: Client, parked: list[str]) -> None:
@@ -65,7 +68,7 @@ def test_the_actions_show_first_what_would_become_of_them(admin_client: Client, 
     assert "1 would be updated" in shown
     assert "“Ada”, version 1" in shown
     assert "“Grace”, version 2" in shown
-    assert "Retry 3" in shown
+    assert "Retry 2" in shown, "what waits behind another follows by itself"
     assert "Discard 3" in shown
     assert not Command.objects.exists(), "nothing is queued yet"
 
@@ -87,8 +90,10 @@ def test_one_is_decided_about_from_its_own_page(admin_client: Client, parked: li
     page = text(admin_client.get(f"{LIST}one/change/"))
     assert f"{LIST}one/decide/" in page
     assert f"{LIST}one/amend/" in page
-    shown = text(admin_client.get(f"{LIST}one/decide/"))
-    assert "Retry 1" in shown
+    assert "Retry 1" in text(admin_client.get(f"{LIST}one/decide/"))
+    behind = text(admin_client.get(f"{LIST}three/decide/"))
+    assert "Retry" not in behind.partition('class="submit-row"')[2], "it follows by itself"
+    assert "Discard 1" in behind
     said = decide(admin_client, "discard", "one")
     assert 'Queued to discard <a href="/admin/contacts_write/command/?command_id__in=one">command one</a>' in said
     assert Command.objects.get().operation == "DISCARD"

@@ -13,6 +13,7 @@ from contacts_write.errors import BrokerAway, JournalUnavailable
 from contacts_write.journal import Journal
 from contacts_write.publisher import CommandPublisher
 from contacts_write.settlement import State, now
+from protocol import topics
 from protocol.lifecycle import describe, keep
 from protocol.notice_pb2 import Notice
 
@@ -47,6 +48,7 @@ LAST = datetime.max.replace(tzinfo=UTC)
 class _Asked(NamedTuple):
     times: int
     again_at: float
+    ours: bool
 
 
 class Sweep:
@@ -106,6 +108,14 @@ class Sweep:
     def begin_again(self) -> None:
         """Forgets when it has asked for what: the next time it sees to all that is overdue."""
         self._asked.clear()
+
+    def on_message(self, topic: str, _payload: bytes) -> None:
+        """To be called with what comes on topics.HELLO: what could not be helped without a writer now can.
+
+        What is ours its publisher sends again; what a gateway that is gone has left is for us to see to.
+        """
+        if topic == topics.HELLO:
+            self._asked = {command_id: asked for command_id, asked in self._asked.items() if asked.ours}
 
     async def pick_up(self) -> None:
         """Sends what others left in the journal: commands without an owner, cancels, what operators decided.
@@ -184,7 +194,7 @@ class Sweep:
         if entry.takes_effect_at > self._latest_due():
             # When it was accepted there is no telling any more: it is given its delay from now on.
             delay = (entry.takes_effect_at - entry.accepted_at).total_seconds()
-            self._asked[entry.command_id] = _Asked(0, asyncio.get_running_loop().time() + delay + SILENCE)
+            self._asked[entry.command_id] = _Asked(0, asyncio.get_running_loop().time() + delay + SILENCE, ours)
             return False
         before = self._overdue_before()
         return entry.takes_effect_at.timestamp() < (before if ours else before - OTHERS_LATER)
@@ -230,7 +240,7 @@ class Sweep:
         pause = PARKED_PAUSE if parked else min(FIRST_PAUSE * 2**times, MOST_PAUSE)
         # Spread, so that what was lost at once does not come back at once for ever.
         again_at = asyncio.get_running_loop().time() + pause * random.uniform(0.75, 1.25)
-        self._asked[entry.command_id] = _Asked(times + 1, again_at)
+        self._asked[entry.command_id] = _Asked(times + 1, again_at, entry.owner == self._journal.owner)
 
     async def _hand_over(self, overdue: Sequence[Entry]) -> bool:
         """What the broker has is not sent again; of what others left we cannot know, so it is sent once."""

@@ -97,7 +97,7 @@ class Gateway:
             contacts.broker_address,
             name="contacts-gateway",
             topics=[topics.HELLO],
-            on_message=lambda topic, payload: self.publisher.on_message(topic, payload),
+            on_message=self._hear_broker,
             on_connect=lambda: self.publisher.on_connect(),
             username=contacts.mqtt_username,
             password=contacts.mqtt_password,
@@ -130,6 +130,10 @@ class Gateway:
         global _open
         _open = None
         await self._closing.aclose()
+
+    def _hear_broker(self, topic: str, payload: bytes) -> None:
+        self.publisher.on_message(topic, payload)
+        self.sweep.on_message(topic, payload)
 
     def _note_notices(self, state: State) -> None:
         """Without notices no command is ever settled: then the broker's acknowledgement is all there is."""

@@ -255,6 +255,27 @@ class TestRepair:
             assert pauses == [1, 2, 4, 8, 8, 8]
             assert one.reader.asked == [lost] * 6
 
+    async def test_a_writer_that_comes_gets_at_once_what_a_gateway_that_is_gone_has_left(self) -> None:
+        async with gateway("gateway-1") as one, open_journal("gateway-2", delay=0) as two:
+            await one.first_round()
+            (ours,) = await one.send("c1")
+            (command,) = updates("c2", 1)
+            await two.accept([command])
+            await age(5, ours)
+            await age(5, id_of(command))
+            one.fall_silent()
+            await one.sweep.repair()
+            assert set(one.link.sent_ids()) == {ours, id_of(command)}
+            one.link.messages.clear()
+            await one.sweep.repair()
+            assert one.link.sent_ids() == []
+            one.sweep.on_message("CONTACT/OTHER", b"")
+            await one.sweep.repair()
+            assert one.link.sent_ids() == []
+            one.sweep.on_message(topics.HELLO, b"")
+            await one.sweep.repair()
+            assert one.link.sent_ids() == [id_of(command)]
+
     async def test_a_settled_command_is_forgotten(self) -> None:
         async with gateway() as one:
             await one.first_round()

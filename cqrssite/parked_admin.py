@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
@@ -88,11 +88,15 @@ class OperatedParkedCommandAdmin(ParkedCommandAdmin):
     def decide_view(self, request: HttpRequest, command_id: str) -> HttpResponse:
         """The page of the actions for one command."""
         row = self._row(request, command_id)
+        if row is None:
+            return self._no_longer(request, command_id)
         return self._ask(request, ParkedCommand.objects.filter(pk=row.pk))
 
     def amend_view(self, request: HttpRequest, command_id: str) -> HttpResponse:
         """A form for what can be made otherwise; shows what would become of the command, then queues it."""
         row = self._row(request, command_id)
+        if row is None:
+            return self._no_longer(request, command_id)
         form = AmendForm(row, request.POST or None)
         changed = bool(form.is_bound and form.is_valid())
         if changed and "_amend" in request.POST and self._amend(request, row, form):
@@ -167,13 +171,17 @@ class OperatedParkedCommandAdmin(ParkedCommandAdmin):
             more = f" ({len(refused) - 1} more alike)" if len(refused) > 1 else ""
             messages.warning(request, f"Not queued: {refused[0]}{more}.")
 
-    def _row(self, request: HttpRequest, command_id: str) -> ParkedCommand:
+    def _row(self, request: HttpRequest, command_id: str) -> ParkedCommand | None:
         if not self.has_operate_permission(request):
             raise PermissionDenied
-        row = ParkedCommand.objects.filter(pk=command_id).first()
-        if row is None:
-            raise Http404(f"the command {command_id} is not parked")
-        return row
+        return ParkedCommand.objects.filter(pk=command_id).first()
+
+    def _no_longer(self, request: HttpRequest, command_id: str) -> HttpResponse:
+        """To the list, with where to see what became of it: it may have ended while it was looked at."""
+        link = f"{reverse('admin:contacts_write_command_changelist')}?{urlencode({'q': command_id})}"
+        text = format_html('Not parked (any more): <a href="{}">command {}</a>.', link, command_id)
+        messages.warning(request, text)
+        return HttpResponseRedirect(reverse("admin:database_service_parkedcommand_changelist"))
 
     def _context(self, request: HttpRequest, title: str) -> dict[str, Any]:
         return {**self.admin_site.each_context(request), "title": title, "opts": ParkedCommand._meta}

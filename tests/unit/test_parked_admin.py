@@ -197,9 +197,12 @@ def test_who_may_only_look_decides_nothing(parked: list[str]) -> None:
     assert not Command.objects.exists()
 
 
-def test_what_is_not_parked_is_not_found(admin_client: Client) -> None:
+def test_what_is_not_parked_any_more_leads_to_the_list_and_to_what_became_of_it(admin_client: Client) -> None:
     for page in ("amend", "decide"):
-        assert admin_client.get(f"{LIST}nothing/{page}/").status_code == 404
+        shown = admin_client.get(f"{LIST}ended/{page}/", follow=True)
+        assert shown.redirect_chain == [(LIST, 302)]
+        said = 'Not parked (any more): <a href="/admin/contacts_write/command/?q=ended">command ended</a>'
+        assert said in text(shown)
 
 
 def test_ids_of_foreign_clients_with_odd_characters_are_served(admin_client: Client, defects: set[str]) -> None:

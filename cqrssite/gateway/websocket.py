@@ -10,7 +10,7 @@ Closes with the protocol's codes, and these:
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +18,15 @@ import orjson
 from channels.consumer import get_handler_name
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
-from graphql import OperationType
 
-from contacts_read.errors import SubscriberTooSlow
 from cqrssite.routing import Message, Receive, Scope, Send
 
 from .actor import actor_of
 from .context import Context, Services, settle_seconds
 from .doors import Doors, headers_of
-from .errors import UNAVAILABLE, BadInput, FeedEnded, RequestRefused, format_exception, plain
-from .operations import Operation, executor
+from .errors import UNAVAILABLE, BadInput, plain
 from .request import GraphQLRequest, read_request
+from .socket_operations import TOO_SLOW, SocketOperations
 from .window import SendWindow, WindowFull
 
 if TYPE_CHECKING:
@@ -45,19 +43,14 @@ INIT_SECONDS = 5.0
 """How long a client may take until connection_init."""
 PING_SECONDS = 25.0
 """How often the client is pinged, and how long it may take to answer."""
-OPERATION_SECONDS = 30.0
-"""How long a query or mutation may take."""
 
 INVALID_MESSAGE = 4400
 UNAUTHORIZED = 4401
 NOT_ACCEPTABLE = 4406
 INIT_TIMEOUT = 4408
 ALREADY_EXISTS = 4409
-TOO_SLOW = 4413
 TOO_MANY_INITS = 4429
-INTERNAL_ERROR = 4500
 TOO_LARGE = 1009
-RESTARTING = 1012
 
 
 class GraphQLConsumer(AsyncWebsocketConsumer):
@@ -74,7 +67,6 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
     ) -> None:
         super().__init__()
         self._gateway = gateway
-        self._executor = executor()
         self._doors = Doors(settings.allowed_hosts, settings.allowed_origins)
         self._settle_seconds = settle_seconds(settings.delay)
         self._init_seconds = init_seconds
@@ -84,7 +76,7 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
         self._initialised = False
         self._closed = False
         self._watch: asyncio.Task[None] | None = None
-        self._operations: dict[str, asyncio.Task[None]] = {}
+        self._operations = SocketOperations(self._context, self._send_text, self._close)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one event after the other. (Channels, for the sake of channel layers, makes a task for each.)"""
@@ -97,6 +89,8 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
             # However it ends, by the client, by us or by a server that stops: nothing goes on without its socket.
             self._closed = True
             await self._end_tasks()
+            # Or the two would keep each other in memory until the collector comes, which is seldom.
+            del self._operations
 
     async def dispatch(self, message: Message) -> None:
         """Handles one event. (Channels hops to a thread before each, for the sake of ORM connections: none is used.)"""
@@ -146,7 +140,7 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
                 operation_id = _id_of(message)
                 await self._subscribe(operation_id, read_request(payload))
             case "complete":
-                self._cancel(_id_of(message))
+                self._operations.cancel(_id_of(message))
             case kind:
                 raise BadInput(f"{kind!r} is no message of {PROTOCOL}, or its payload is none")
 
@@ -166,59 +160,10 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
             message = f"one socket has at most {MAX_OPERATIONS} operations under way"
             await self._send({"id": operation_id, "type": "error", "payload": [plain(message, UNAVAILABLE)]})
         else:
-            self._operations[operation_id] = asyncio.create_task(
-                self._operate(operation_id, request), name=f"websocket operation {operation_id}"
-            )
+            self._operations.start(operation_id, request)
 
-    def _cancel(self, operation_id: str) -> None:
-        # Unknown ones too: the operation may have ended while this was on its way.
-        task = self._operations.pop(operation_id, None)
-        if task is not None:
-            task.cancel()
-
-    async def _operate(self, operation_id: str, request: GraphQLRequest) -> None:
-        """One operation from its start to its last message. Its id is free again just before that is sent."""
-        try:
-            await self._answer(operation_id, request)
-            self._release(operation_id)
-            await self._send({"id": operation_id, "type": "complete"})
-        except RequestRefused as refused:
-            self._release(operation_id)
-            with suppress(WindowFull):
-                await self._send({"id": operation_id, "type": "error", "payload": refused.errors})
-        except (WindowFull, SubscriberTooSlow) as error:
-            await self._close(TOO_SLOW, f"too slow ({error}); go on from the last position seen")
-        except FeedEnded:
-            await self._close(RESTARTING, "Service restart")
-        except Exception as error:  # noqa: BLE001 (it is logged there)
-            # A defect outside of any resolver. The socket is of no more use: what it is owed is not known.
-            await self._close(INTERNAL_ERROR, format_exception(error, "on a WebSocket")["message"])
-
-    async def _answer(self, operation_id: str, request: GraphQLRequest) -> None:
-        operation = self._executor.prepare(request)
-        context = Context(self._gateway, partial(actor_of, self._headers), settle_seconds=self._settle_seconds)
-        if operation.kind is OperationType.SUBSCRIPTION:
-            # The payload is the same text for all sockets; only the id around it is this one's.
-            start = f'{{"id":{orjson.dumps(operation_id).decode()},"type":"next","payload":'
-            async with aclosing(self._executor.subscribe(operation, context)) as payloads:  # type: ignore[type-var]
-                async for payload in payloads:
-                    await self._send_text(f"{start}{payload}}}")
-            return
-        response = await self._execute(operation, context)
-        await self._send({"id": operation_id, "type": "next", "payload": response})
-
-    async def _execute(self, operation: Operation, context: Context) -> dict[str, Any]:
-        try:
-            async with asyncio.timeout(OPERATION_SECONDS):
-                return await self._executor.execute(operation, context)
-        except TimeoutError:
-            message = f"not answered within {OPERATION_SECONDS:g} s; a mutation may have been accepted all the same"
-            raise RequestRefused([plain(message, UNAVAILABLE)]) from None
-
-    def _release(self, operation_id: str) -> None:
-        # Unless the client has completed it already, and given its id to another.
-        if self._operations.get(operation_id) is asyncio.current_task():
-            del self._operations[operation_id]
+    def _context(self) -> Context:
+        return Context(self._gateway, partial(actor_of, self._headers), settle_seconds=self._settle_seconds)
 
     async def _watch_client(self) -> None:
         """Closes a socket that does not introduce itself, or that does not answer pings."""
@@ -259,7 +204,7 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
             return
         self._closed = True
         log.debug("a WebSocket is closed with %d: %s", code, reason)
-        for task in [*self._operations.values(), self._watch]:
+        for task in [*self._operations.tasks, self._watch]:
             if task is not None and task is not asyncio.current_task():
                 task.cancel()
         # A reason has at most 123 bytes. A peer that takes nothing does not take this either: then the server gives up.
@@ -277,8 +222,7 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
         await self._end_tasks()
 
     async def _end_tasks(self) -> None:
-        tasks = [task for task in [*self._operations.values(), self._watch] if task is not None]
-        self._operations.clear()
+        tasks = [task for task in [*self._operations.let_go(), self._watch] if task is not None]
         self._watch = None
         for task in tasks:
             task.cancel()

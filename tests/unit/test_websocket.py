@@ -1,7 +1,9 @@
 """The graphql-transport-ws protocol: its messages and close codes, and what bounds a socket."""
 
 import asyncio
+import gc
 import json
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -525,3 +527,42 @@ async def test_a_client_that_is_gone_when_it_is_sent_something_is_no_defect(
             await tried.wait()
         assert await communicator.receive_nothing()
     assert caplog.records == []
+
+
+async def test_a_socket_that_has_ended_is_freed_without_the_garbage_collector(gateway: FakeGateway) -> None:
+    made: list[weakref.ref[GraphQLConsumer]] = []
+
+    class Consumer(GraphQLConsumer):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            made.append(weakref.ref(self))
+
+    received = iter(
+        [
+            {"type": "websocket.connect"},
+            {"type": "websocket.receive", "text": '{"type": "connection_init"}'},
+            {
+                "type": "websocket.receive",
+                "text": json.dumps({"type": "subscribe", "id": "1", "payload": {"query": CHANGED}}),
+            },
+            {"type": "websocket.disconnect", "code": 1001},
+        ]
+    )
+
+    async def receive() -> dict[str, Any]:
+        # For what was asked to have begun.
+        await asyncio.sleep(0.01)
+        return next(received)
+
+    async def send(_message: dict[str, Any]) -> None: ...
+
+    scope = {"type": "websocket", "path": "/graphql", "headers": headers(), "subprotocols": [PROTOCOL]}
+    gc.disable()
+    try:
+        application: Callable[..., Awaitable[None]] = Consumer.as_asgi(gateway=lambda: gateway, settings=Settings())
+        await application(scope, receive, send)
+        # Finished tasks are let go of by the loop a turn later.
+        await asyncio.sleep(0)
+        assert [each() for each in made] == [None]
+    finally:
+        gc.enable()

@@ -22,6 +22,7 @@ from contacts_write.recognition import BEGINNING, ReadNotices, Refusals, differe
 from contacts_write.replay_rows import Plan
 from contacts_write.settlement import State, now
 from protocol import topics
+from protocol.contact_pb2 import Operation
 from protocol.contact_write_pb2 import Command, CommandBatch
 from protocol.lifecycle import describe
 from protocol.notice_pb2 import Notice, NoticeBatch
@@ -32,6 +33,8 @@ WINDOW = 1000
 ASK_EVERY = 0.1
 AGAIN = 5.0
 PATIENCE = 60.0
+# Seconds that one which is parked here has to end otherwise; then it is left to a person.
+PARKED_AGAIN = 10.0
 
 GetOutcomes = Callable[[Sequence[str]], Awaitable[Mapping[str, Notice]]]
 Publish = Callable[[str, bytes], Awaitable[None]]
@@ -165,10 +168,13 @@ class Replay:
     async def _replay(self, window: Sequence[Entry], publish: Publish) -> tuple[Mapping[str, Notice], int]:
         """The notices of all commands of the window, once each has one, and how many of them had none before."""
         outcomes = dict(await self._get_outcomes([entry.command_id for entry in window]))
-        unknown = [entry for entry in window if entry.command_id not in outcomes]
-        unknown = await sync_to_async(replay_rows.with_predecessors)(unknown)
-        waiting = self._chained(unknown)
+        # What this database has as parked came to its end in the one that was lost.
+        parked = {command_id: notice.number for command_id, notice in outcomes.items() if notice.kind == Notice.PARKED}
+        lost = [entry for entry in window if entry.command_id not in outcomes or entry.command_id in parked]
+        lost = await sync_to_async(replay_rows.with_predecessors)(lost)
+        waiting = self._chained(lost, parked)
         sent, again_at, give_up_at = len(waiting), 0.0, time.monotonic() + PATIENCE
+        parked_until = time.monotonic() + PARKED_AGAIN
         away = ""
         while waiting:
             if time.monotonic() >= give_up_at:
@@ -184,16 +190,18 @@ class Replay:
             await asyncio.sleep(ASK_EVERY)
             for ids in rows.chunks(list(waiting)):
                 for command_id, notice in (await self._get_outcomes(ids)).items():
+                    if notice.kind == Notice.PARKED and command_id in parked and time.monotonic() < parked_until:
+                        continue  # still, or until what it is parked behind has ended
                     del waiting[command_id]
                     outcomes[command_id] = notice
                     give_up_at = time.monotonic() + PATIENCE
         return outcomes, sent
 
-    def _chained(self, entries: Sequence[Entry]) -> dict[str, Command]:
+    def _chained(self, entries: Sequence[Entry], parked: Mapping[str, int]) -> dict[str, Command]:
         """The messages in order, each to follow on the one before it of the same contact.
 
         What had no effect is made known as withdrawn: nothing that still may come of it has one then, and what waits
-        for it need not.
+        for it need not. What had one and is parked here (by which notice) is tried again, as it was amended.
         """
         last = dict(self._parked)
         moment = now()
@@ -206,6 +214,10 @@ class Replay:
                 meta.ClearField("operation")
                 meta.cancelled = True
             else:
+                if notice := parked.get(entry.command_id):
+                    meta.operation.notice = notice
+                    if meta.operation.kind != Operation.AMEND:
+                        meta.operation.kind = Operation.RETRY
                 last[entry.contact_id] = entry.command_id
         return messages
 

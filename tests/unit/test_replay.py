@@ -272,11 +272,7 @@ def parked_then_discarded(monkeypatch: pytest.MonkeyPatch, *, in_backup: bool) -
     "in_backup",
     [
         pytest.param(False, id="parked after the backup"),
-        pytest.param(
-            True,
-            id="parked in the backup",
-            marks=pytest.mark.xfail(strict=True, reason="what is parked in the backup is not decided on again"),
-        ),
+        pytest.param(True, id="parked in the backup"),
     ],
 )
 async def test_what_an_operator_discarded_stays_so_and_what_was_behind_it_follows_in_order(
@@ -296,6 +292,31 @@ async def test_what_an_operator_discarded_stays_so_and_what_was_behind_it_follow
     assert [what for _, what in told[3:]] == ["updated"]
     assert await sync_to_async(models.ParkedCommand.objects.count)() == 0
     assert await sync_to_async(lambda: Row.objects.get(command_id=discarded).state)() == "DISCARDED"
+
+
+async def test_what_the_backup_has_parked_and_took_effect_since_is_tried_again(
+    ring: Ring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def happens() -> tuple[Callable[[], None], str]:
+        monkeypatch.setattr(batch, "decide", decide_unless_defect)
+        first = add("Ada")
+        done(first)
+        defect = journaled(update(contact_of(first), "defect"))
+        settle(apply([defect]).notices)
+        restore = backup()
+        monkeypatch.setattr(batch, "decide", decide)
+        parking = models.ParkedCommand.objects.get(pk=id_of(defect)).notice
+        settle(apply([operated(defect, Operation.RETRY, parking, actor="grace")]).notices)
+        return restore, id_of(defect)
+
+    restore, defect = await sync_to_async(happens)()
+    there_was = await sync_to_async(contacts)()
+    await sync_to_async(restore)()
+    plan, replayed = await ring.run()
+    assert (plan.applied, plan.ended, replayed.parked) == (1, 0, [])
+    assert await sync_to_async(contacts)() == there_was
+    assert (await sync_to_async(history)())[-1] == (defect, "updated")
+    assert await sync_to_async(models.ParkedCommand.objects.count)() == 0
 
 
 async def test_a_command_whose_end_was_not_heard_goes_before_what_followed_on_it(ring: Ring) -> None:

@@ -32,8 +32,9 @@ class Service:
 
     command: empty when it runs elsewhere and is only waited for. bind: where it listens, if it does.
     healthy_at: for one that shares `bind` with others, or could; asked in the place of `healthy`, at an address of this
-    process alone. The stack listens at both and hands the sockets over, as `--fd NUMBER` behind the command: who
-    connects while one process is away is taken by another, or waits for it.
+    process alone. The stack listens at both and hands the sockets over, as `--fd NUMBER` behind the command; the system
+    spreads who connects to `bind` over the processes. Each also gets the sockets of the others there, as
+    `--spare-fd NUMBER`: who connects while one is away is taken by another, or waits for it.
     """
 
     name: str
@@ -66,7 +67,7 @@ class Stack:
         self._grace = grace
         self._healthy = {service.name: asyncio.Event() for service in services}
         self._processes: dict[str, asyncio.subprocess.Process] = {}
-        # Handed over, by address; and those of one process alone, by its name.
+        # Handed over, by the name of the service: at its address, and where it alone is.
         self._shared: dict[str, list[socket.socket]] = {}
         self._own: dict[str, list[socket.socket]] = {}
         self._stopping = asyncio.Event()
@@ -76,9 +77,9 @@ class Stack:
         """Raises StartError when an address that is to be listened on cannot be had."""
         started = [service for service in self._services if service.command]
         sharing = [service for service in started if service.healthy_at]
-        opened = listen({service.bind for service in started if service.bind})
-        self._shared = {service.bind: opened[service.bind] for service in sharing}
-        _close(sockets for bind, sockets in opened.items() if bind not in self._shared)
+        # Not shared with another stack.
+        check_free({service.bind for service in started if service.bind})
+        self._shared = {service.name: listen([service.bind], shared=True)[service.bind] for service in sharing}
         self._own = {service.name: _listen("127.0.0.1", 0) for service in sharing}
         with self._signals():
             try:
@@ -141,16 +142,20 @@ class Stack:
             await asyncio.sleep(pause)
 
     async def _start(self, service: Service) -> asyncio.subprocess.Process:
-        own = self._own.get(service.name, [])
-        descriptors = [each.fileno() for each in [*self._shared[service.bind], *own]] if own else []
+        handed = [
+            ("--fd", each.fileno()) for each in self._shared.get(service.name, []) + self._own.get(service.name, [])
+        ]
+        for other in self._services if handed else ():
+            if other.name != service.name and other.bind == service.bind:
+                handed += [("--spare-fd", each.fileno()) for each in self._shared[other.name]]
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-S",
             _TETHER,
             str(os.getpid()),
             *service.command,
-            *(argument for number in descriptors for argument in ("--fd", str(number))),
-            pass_fds=descriptors,
+            *(argument for option, number in handed for argument in (option, str(number))),
+            pass_fds=[number for _, number in handed],
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -233,13 +238,16 @@ def check_free(binds: Iterable[str]) -> None:
     _close(listen(binds).values())
 
 
-def listen(binds: Iterable[str]) -> dict[str, list[socket.socket]]:
-    """Listens on every address, and on each that its host's name stands for. Raises StartError as `check_free` does."""
+def listen(binds: Iterable[str], *, shared: bool = False) -> dict[str, list[socket.socket]]:
+    """Listens on every address, and on each that its host's name stands for. Raises StartError as `check_free` does.
+
+    shared: others may listen there too, if they say so.
+    """
     opened: dict[str, list[socket.socket]] = {}
     wrong = []
     for bind in binds:
         try:
-            opened[bind] = _listen(*split_address(bind))
+            opened[bind] = _listen(*split_address(bind), shared=shared)
         except OSError as error:
             wrong.append(f"{bind} ({error.strerror})")
     if wrong:
@@ -248,12 +256,14 @@ def listen(binds: Iterable[str]) -> dict[str, list[socket.socket]]:
     return opened
 
 
-def _listen(host: str, port: int) -> list[socket.socket]:
+def _listen(host: str, port: int, *, shared: bool = False) -> list[socket.socket]:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     with contextlib.ExitStack() as opened:
         sockets = [opened.enter_context(socket.socket(*kind)) for *kind, _name, _address in found]
         for each, (*_, address) in zip(sockets, found, strict=True):
             each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if each.family == socket.AF_INET6:
                 each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             each.bind(address)

@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
 
 import pytest
 
@@ -38,7 +38,11 @@ def pair() -> Iterator[Stack]:
 
 def serving(runstack: Service) -> list[str]:
     """The gateways by name, once for each time that they began to serve."""
-    return re.findall(r"^(gateway\S*) .*the gateway serves on", runstack.log(), re.MULTILINE)
+    return serving_by(runstack.log())
+
+
+def serving_by(log: str) -> list[str]:
+    return re.findall(r"^(gateway\S*) .*the gateway serves on", log, re.MULTILINE)
 
 
 def owners(stack: Stack) -> list[int]:
@@ -137,6 +141,26 @@ async def test_two_gateways_answer_at_one_address_and_one_goes_on_while_the_othe
 
     code = pair["runstack"].terminate(within=30)
     assert (code, pair.pids()) == (0, []), log()
+
+
+async def test_connections_are_spread_and_those_of_a_frozen_gateway_are_taken_by_the_other(pair: Stack) -> None:
+    until(lambda: "Ready in" in pair["runstack"].log(), within=10, what="it says that it is ready")
+    assert len(serving_by(pair["runstack"].log().partition("Ready in")[0])) == 2, "each is waited for"
+    clients = [Client(pair.url) for _ in range(40)]
+    async with AsyncExitStack() as opened:
+        for client in clients:
+            await opened.enter_async_context(client)
+        # By chance alone, all at one once in 2 ** 39.
+        await asyncio.gather(*(client.add(f"at once {number}") for number, client in enumerate(clients)))
+        frozen, other = owners(pair)
+    os.kill(frozen, signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(10):
+            for number in range(20):
+                await one_request_a_connection(pair, f"meanwhile {number}")
+        assert sorted(owners(pair)) == sorted([frozen, other])
+    finally:
+        os.kill(frozen, signal.SIGCONT)
 
 
 async def is_applied(client: Client, command_id: str) -> bool:

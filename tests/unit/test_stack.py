@@ -5,7 +5,6 @@ import contextlib
 import io
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,7 +15,6 @@ import pytest
 
 from cqrssite.console import Console, wants_colour
 from cqrssite.stack import Service, Stack
-from protocol.lifecycle import StartError
 
 # Tells when it starts and when it is told to end, in a file that all share.
 WITNESS = """
@@ -222,62 +220,3 @@ def test_colour_is_for_terminals_unless_told_otherwise(monkeypatch: pytest.Monke
     assert wants_colour(io.StringIO())
     monkeypatch.setenv("NO_COLOR", "1")
     assert not wants_colour(terminal)
-
-
-# Answers each connection with its name, at each of the sockets it inherits.
-ANSWERING = """
-import selectors, socket, sys
-name, *rest = sys.argv[1:]
-waiting = selectors.DefaultSelector()
-for number in rest[1::2]:
-    inherited = socket.socket(fileno=int(number))
-    inherited.setblocking(False)
-    waiting.register(inherited, selectors.EVENT_READ)
-while True:
-    for key, _ in waiting.select():
-        try:
-            connection, _ = key.fileobj.accept()
-        except BlockingIOError:
-            continue
-        connection.sendall(name.encode())
-        connection.close()
-"""
-
-
-async def answer_at(address: str) -> str:
-    host, _, port = address.rpartition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    try:
-        return (await reader.read()).decode()
-    finally:
-        writer.close()
-
-
-async def test_several_share_an_address_each_is_asked_by_itself_and_none_is_refused(bench: Bench) -> None:
-    with socket.socket() as chosen:
-        chosen.bind(("127.0.0.1", 0))
-        shared = f"127.0.0.1:{chosen.getsockname()[1]}"
-    asked: dict[str, set[str]] = {"one": set(), "two": set()}
-
-    def answering(name: str) -> Service:
-        async def healthy_at(address: str) -> bool:
-            asked[name].add(address)
-            return await answer_at(address) == name
-
-        command = [sys.executable, "-c", ANSWERING, name]
-        return Service(name, command, bench.started(name), bind=shared, healthy_at=healthy_at)
-
-    async with bench.run(answering("one"), answering("two")) as stack:
-        own = asked["one"] | asked["two"]
-        assert len(own) == 2, "each has an address of its own"
-        assert shared not in own
-        assert await answer_at(shared) in {"one", "two"}
-        with pytest.raises(StartError, match=f"cannot listen on {shared} "):
-            await Stack([answering("third")], say=lambda *said: None).run()
-        # Both are away: who comes now waits.
-        for process in [*stack._processes.values()]:
-            process.kill()
-        async with asyncio.timeout(20):
-            assert await answer_at(shared) in {"one", "two"}
-    with pytest.raises(ConnectionRefusedError):
-        await answer_at(shared)

@@ -1,9 +1,11 @@
 """Runs the gateway for production: uvicorn with the application of `cqrssite.asgi`."""
 
+import asyncio
 import logging
 import socket
 import sys
 from argparse import ArgumentParser
+from collections.abc import Sequence
 from typing import Any
 
 import uvicorn
@@ -11,6 +13,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from cqrssite.coalescing import CoalescingProtocol
+from cqrssite.spare_sockets import SpareSockets
 from protocol.lifecycle import split_address
 
 log = logging.getLogger("cqrssite.gateway")
@@ -20,12 +23,24 @@ MAX_SOCKET_MESSAGE = 1024 * 1024
 
 
 class GatewayServer(uvicorn.Server):
-    """Says in one line when it serves."""
+    """Says in one line when it serves. spare: takes connections at these sockets when nobody else does."""
+
+    def __init__(self, config: uvicorn.Config, spare: Sequence[socket.socket]) -> None:
+        super().__init__(config)
+        self._spare = SpareSockets(spare, self._new_protocol)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            self._spare.open()
             log.info("the gateway serves on http://%s:%d", self.config.host, self.config.port)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._spare.close()
+        await super().shutdown(sockets)
+
+    def _new_protocol(self) -> asyncio.Protocol:
+        return CoalescingProtocol(self.config, self.server_state, self.lifespan.state)
 
 
 class Command(BaseCommand):
@@ -35,6 +50,14 @@ class Command(BaseCommand):
         parser.add_argument("--bind", default=settings.CONTACTS.gateway_bind, help="host:port to listen on")
         parser.add_argument(
             "--fd", type=int, action="append", metavar="NUMBER", help="inherited socket that listens there already"
+        )
+        parser.add_argument(
+            "--spare-fd",
+            type=int,
+            action="append",
+            default=[],
+            metavar="NUMBER",
+            help="inherited socket of another gateway, whose connections are taken when that does not take them",
         )
 
     def handle(self, **options: Any) -> None:
@@ -61,9 +84,10 @@ class Command(BaseCommand):
         )
         try:
             sockets = [socket.socket(fileno=number) for number in options["fd"]] if options["fd"] else None
+            spare = [socket.socket(fileno=number) for number in options["spare_fd"]]
         except OSError as error:
-            raise CommandError(f"--fd is no socket: {error}") from error
-        server = GatewayServer(config)
+            raise CommandError(f"--fd or --spare-fd is no socket: {error}") from error
+        server = GatewayServer(config, spare)
         server.run(sockets)
         if not server.started:
             sys.exit(1)

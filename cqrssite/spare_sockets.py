@@ -15,6 +15,8 @@ log = logging.getLogger("cqrssite.gateway")
 
 PATIENCE = 0.02
 """Seconds that a connection is left to whose it is."""
+PAUSE = 1.0
+"""Seconds after an error, such as too many open files: as long as asyncio's own servers wait."""
 
 
 class SpareSockets:
@@ -28,7 +30,9 @@ class SpareSockets:
     def open(self) -> None:
         for each in self._sockets:
             each.setblocking(False)
-            self._tasks.append(asyncio.create_task(self._watch(each), name="spare socket"))
+            task = asyncio.create_task(self._watch(each), name="spare socket")
+            task.add_done_callback(_tell_defect)
+            self._tasks.append(task)
 
     async def close(self) -> None:
         """Takes no more; what was taken goes on."""
@@ -44,19 +48,25 @@ class SpareSockets:
             await asyncio.sleep(PATIENCE)
             try:
                 await self._take(listening)
-            except BlockingIOError:
+            except (BlockingIOError, ConnectionError):
+                # All are taken, or gone again.
                 continue
             except OSError as error:
-                # The client has gone already, or too many files are open; whose socket it is meets the same.
-                log.warning("a connection left to this gateway is not taken: %s", error)
+                log.warning("a connection that another gateway has left cannot be taken: %s", error)
+                await asyncio.sleep(PAUSE)
 
     async def _take(self, listening: socket.socket) -> None:
-        """All that wait now. Raises BlockingIOError when there are no more."""
+        """Takes all that wait. Raises BlockingIOError when there are no more."""
         while True:
             connection, _ = listening.accept()
             connection.setblocking(False)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await asyncio.get_running_loop().connect_accepted_socket(self._new_protocol, connection)
+
+
+def _tell_defect(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        log.critical("what another gateway leaves is not taken any more", exc_info=task.exception())
 
 
 async def _readable(listening: socket.socket) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from database_service.models import ParkedCommand
 from protocol.ids import new_command_id
+from tests.e2e.altered import program
 from tests.e2e.clients import DELETE, UPDATE, Client, Json, Notices, eventually, subscribed
 from tests.probes import HOST, free_port
 from tests.processes import Stack, run_manage
@@ -317,6 +319,67 @@ async def test_an_older_journal_hears_of_what_the_database_has_done_since(
     await settled(first, added)
     assert await first.state(added["commandId"]) == "APPLIED"
     assert {contact["name"] for contact in await contacts(first)} == {"queued in the backup", "not in the backup"}
+
+
+# As an operator would in the admin.
+DISCARD_WHAT_FAILED = """
+import contacts_write
+from database_service.models import ParkedCommand
+from protocol.contact_write_pb2 import Command
+for row in ParkedCommand.objects.filter(behind=""):
+    contacts_write.discard_command(Command.FromString(bytes(row.payload)), row.notice, actor="grace")
+"""
+
+
+async def test_what_an_operator_discarded_stays_so_and_what_was_behind_it_follows_again() -> None:
+    with Stack(delay=DELAY) as stack:
+        stack.broker(), stack.reader(), stack.writer(), stack.gateway()
+        stack.database().command = program("defective_database", "rundatabase")
+        stack.start()
+        async with Client(stack.url) as client:
+            added = [await client.add("Ada"), await client.add("Bob")]
+            await settled(client, *added)
+            discarded: list[Json] = []
+            behind: list[Json] = []
+            backup = stack.folder / "backup.sqlite3"
+            for contact_id in (answer["contactId"] for answer in added):
+                # Of the second contact after the backup, so that it knows nothing of them.
+                if discarded:
+                    copy(database(stack), backup)
+                discarded.append(await change(client, UPDATE, id=contact_id, name="defect"))
+                behind.append(await change(client, UPDATE, id=contact_id, name="behind it"))
+                await in_state(client, "PARKED", discarded[-1], behind[-1])
+            run_manage(stack, "shell", "-c", DISCARD_WHAT_FAILED)
+            await in_state(client, "DISCARDED", *discarded)
+            await in_state(client, "APPLIED", *behind)
+            before = await contacts(client)
+
+            stack["database"].terminate()
+            remove(database(stack))
+            copy(backup, database(stack))
+            stack["database"].start()
+            await recognised(client, "restored from a backup")
+            assert await contacts(client) != before
+            run_manage(stack, "replaycommands")
+            await whole(client)
+
+            assert await contacts(client) == before
+            await in_state(client, "DISCARDED", *discarded)
+            await in_state(client, "APPLIED", *behind)
+            ends = [notice for notice in await notices_of(stack.url) if notice["kind"] != "PARKED"]
+            told = [notice["commandId"] for notice in ends]
+            for one, other in zip(discarded, behind, strict=True):
+                assert told.count(one["commandId"]) == told.count(other["commandId"]) == 1
+                assert told.index(one["commandId"]) < told.index(other["commandId"])
+            with closing(sqlite3.connect(database(stack))) as stored:
+                assert stored.execute(f"SELECT count(*) FROM {ParkedCommand._meta.db_table}").fetchone() == (0,)
+
+
+async def in_state(client: Client, state: str, *answers: Json) -> None:
+    async def all_are() -> bool:
+        return {await client.state(answer["commandId"]) for answer in answers} == {state}
+
+    await eventually(all_are, within=WITHIN, what=f"all are {state}")
 
 
 async def test_a_memory_store_that_was_restarted_just_goes_on() -> None:

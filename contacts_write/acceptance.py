@@ -1,18 +1,19 @@
 """One transaction's commands: those that are known are answered, the others chained and written."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 from django.db import connections
 from django.db.backends.utils import CursorWrapper
 
 from contacts_write import rows
-from contacts_write.commands import body_of, kind_of
+from contacts_write.commands import kind_of
 from contacts_write.entry import Accepted, Entry
 from contacts_write.errors import JournalFull, KeyConflict
 from contacts_write.models import Command as Row
 from contacts_write.settlement import State, now
-from protocol.contact_pb2 import Contact
+from protocol.contact_pb2 import CommandMeta
 from protocol.contact_write_pb2 import Command
 
 
@@ -52,23 +53,22 @@ class Acceptance:
         Those that are known (looked up, or taken before) get the answer they got then.
         """
         new: dict[str, Entry] = {}
+        last: dict[str, str] = {}
         entries = []
         for command in commands:
-            entry = self._entry(command)
+            entry = self._entry(command, last)
             known = self._known.get(entry.command_id) or new.get(entry.command_id)
             if known is None:
                 new[entry.command_id] = known = entry
+                last[entry.contact_id] = entry.command_id
             else:
                 _check_same(known, entry)
             entries.append(known)
         if new and len(self._taken) + len(new) > self._room:
             raise JournalFull("too many commands are unsettled: try again later")
-        for entry in new.values():
-            last = self._last.get(entry.contact_id)
-            entry = entry.behind(self._last_of(entry.contact_id) if last is None else last)
-            self._last[entry.contact_id] = entry.command_id
-            self._known[entry.command_id] = entry
-            self._taken.append(entry)
+        self._known.update(new)
+        self._taken.extend(new.values())
+        self._last.update(last)
         return [entry.accepted() for entry in entries]
 
     def write(self) -> list[Entry]:
@@ -89,18 +89,21 @@ class Acceptance:
         first = last - len(self._taken) + 1
         return [entry.numbered(number) for number, entry in enumerate(self._taken, first)]
 
-    def _entry(self, command: Command) -> Entry:
-        body = body_of(command)
-        meta = body.meta
+    def _entry(self, command: Command, last: Mapping[str, str]) -> Entry:
+        """The command's row, without its number, behind the last command of its contact: in `last`, or before that."""
+        kind = kind_of(command)
+        body: Any = getattr(command, kind.lower())
+        meta: CommandMeta = body.meta
+        contact_id: str = body.id
         return Entry(
             0,
             meta.command_id,
-            kind_of(command),
-            body.id,
-            body.name if isinstance(body, Contact) else "",
+            kind,
+            contact_id,
+            "" if kind == Row.Kind.DELETE else body.name,
             meta.expected_version if meta.HasField("expected_version") else None,
             meta.actor,
-            "",
+            last.get(contact_id) or self._last.get(contact_id) or self._last_of(contact_id),
             self.accepted_at,
             self.takes_effect_at,
             self._owner,

@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Container, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 from django.db import DatabaseError, connections
@@ -153,7 +154,8 @@ class Committer:
         else:
             self._recovered()
             # Before anyone can send them, so that the end of one is heard only after it is known here.
-            self._add(accepted)
+            if accepted:
+                self._add(accepted)
         self._loop.call_soon_threadsafe(self._answer, answers, accepted)
 
     def _work(self, cursor: CursorWrapper, group: list[_Job]) -> tuple[list[Any], list[Entry]]:
@@ -178,21 +180,22 @@ class Committer:
         highest = rows.highest_number(cursor)
         if highest > self.head:
             for number, command_id, contact_id, due in rows.unsettled_after(self.head):
-                self._see(command_id, contact_id, due.timestamp())
+                self._see([(command_id, contact_id)], due)
                 self.head = number
             self.head = highest
 
     def _add(self, accepted: list[Entry]) -> None:
-        for entry in accepted:
-            self._see(entry.command_id, entry.contact_id, entry.takes_effect_at.timestamp())
-            self.head = entry.number
+        # All that was accepted in one transaction takes effect at one time.
+        self._see([(entry.command_id, entry.contact_id) for entry in accepted], accepted[0].takes_effect_at)
+        self.head = accepted[-1].number
 
-    def _see(self, command_id: str, contact_id: str, due: float) -> None:
-        self.unsettled.add(command_id, contact_id, due)
+    def _see(self, commands: Sequence[tuple[str, str]], due: datetime) -> None:
+        self.unsettled.add(commands, due.timestamp())
         # Added first, looked up second: the loop notes first that it heard of the end and removes second.
         # So whichever comes first, it is removed.
-        if command_id in self._heard:
-            self.unsettled.remove(command_id)
+        for command_id, _ in commands:
+            if command_id in self._heard:
+                self.unsettled.remove(command_id)
 
     def _fail(self, group: list[_Job], reason: str) -> list[Any]:
         if not self._failing:

@@ -58,12 +58,8 @@ class Entry(NamedTuple):
         """What was decided about the command since it was accepted: equal where that is equal."""
         return self.command_id, self.cancelled, self.operation_notice
 
-    def behind(self, command_id: str) -> "Entry":
-        """The same, to take effect after another command. (`_replace` takes three times as long.)"""
-        return Entry._make((*self[:7], command_id, *self[8:]))
-
     def numbered(self, number: int) -> "Entry":
-        """The same, with its number."""
+        """The same, with its number. (`_replace` takes three times as long.)"""
         return Entry._make((number, *self[1:]))
 
     def accepted(self) -> Accepted:

@@ -1,6 +1,7 @@
 """The unsettled commands that this process knows of, and which is the last of each contact."""
 
 import threading
+from collections.abc import Iterable
 
 
 class Unsettled:
@@ -33,17 +34,18 @@ class Unsettled:
         """The last unsettled command of the contact, or an empty string."""
         return self._last.get(contact_id, "")
 
-    def add(self, command_id: str, contact_id: str, due: float) -> None:
-        """Adds a command behind all others. One that is known stays where it is."""
+    def add(self, commands: Iterable[tuple[str, str]], due: float) -> None:
+        """Adds commands, each with its contact, behind all others. One that is known stays where it is."""
         with self._lock:
-            if command_id in self._known:
-                return
-            self._known[command_id] = (contact_id, due)
-            before = self._last.get(contact_id)
-            if before is not None:
-                self._before[command_id] = before
-                self._after[before] = command_id
-            self._last[contact_id] = command_id
+            for command_id, contact_id in commands:
+                if command_id in self._known:
+                    continue
+                self._known[command_id] = (contact_id, due)
+                before = self._last.get(contact_id)
+                if before is not None:
+                    self._before[command_id] = before
+                    self._after[before] = command_id
+                self._last[contact_id] = command_id
 
     def remove(self, command_id: str) -> float | None:
         """Removes a command and returns when it was to take effect; None: it was not known."""

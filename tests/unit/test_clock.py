@@ -82,7 +82,7 @@ async def test_how_far_the_database_is_follows_a_clock_that_was_set_back(monkeyp
         monkeypatch.setattr(journal_module.time, "time", lambda: newest - 3600)
         unsettled = one.journal._committer.unsettled
         unsettled.remove(after)
-        unsettled.add(after, "c2", newest - 3600)
+        unsettled.add([(after, "c2")], newest - 3600)
         one.journal.settle([notice(after)])
         assert one.journal.newest_due == newest - 3600
 

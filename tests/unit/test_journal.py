@@ -671,7 +671,7 @@ def test_the_last_unsettled_command_is_right_in_whatever_order_they_end() -> Non
                 assert unsettled.remove(gone) is not None
             else:
                 model.append(f"k{step}")
-                unsettled.add(f"k{step}", "c1", float(step))
+                unsettled.add([(f"k{step}", "c1")], float(step))
             assert unsettled.last("c1") == (model[-1] if model else "")
             assert sorted(unsettled.ids()) == sorted(model)
         for left in model:

@@ -1,6 +1,7 @@
 """A journaled command as it is sent, and the answer to who sent it."""
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from contacts_write.models import Command as Row
@@ -72,10 +73,12 @@ class Entry(NamedTuple):
         contract_only: for parts that may know only the contract, and that are never sent it again: it waits for no
         other command and is not withdrawn, and goes to any database.
         """
-        # Whatever the clock did since, the wait is 0 to the delay.
-        delay = self.takes_effect_at - self.accepted_at
-        waited = max(min(now - self.accepted_at, delay), delay * 0)
         command = Command()
+        self.fill(command, now, seen=seen, contract_only=contract_only)
+        return command
+
+    def fill(self, command: Command, now: datetime, *, seen: str = "", contract_only: bool = False) -> None:
+        """Makes an empty command that message."""
         # Filled in place: messages that are made apart are copied into each other, which costs three times as much.
         body: Any = getattr(command, self.kind.lower())
         body.id = self.contact_id
@@ -83,11 +86,11 @@ class Entry(NamedTuple):
             body.name = self.amended_name if self.amended else self.name
         meta: CommandMeta = body.meta
         meta.command_id = self.command_id
-        meta.waited_ms = int(waited.total_seconds() * 1000)
+        meta.waited_ms = _waited_ms(self.accepted_at, self.takes_effect_at, now)
         meta.actor = self.actor
         if not contract_only:
             meta.depends_on = self.depends_on
-            meta.cancelled = self.cancelled
+            meta.cancelled = self.cancel_requested_at is not None
             meta.seen = seen
         expected = self.amended_version if self.amended else self.expected_version
         if expected is not None:
@@ -97,4 +100,12 @@ class Entry(NamedTuple):
             meta.operation.kind = _OPERATIONS[self.operation]
             meta.operation.notice = self.operation_notice or 0
             meta.operation.actor = self.operation_by
-        return command
+
+
+@lru_cache(64)
+def _waited_ms(accepted_at: datetime, takes_effect_at: datetime, now: datetime) -> int:
+    # Whatever the clock did since, the wait is 0 to the delay.
+    # Cached, since what was accepted together is mostly sent together.
+    delay = takes_effect_at - accepted_at
+    waited = max(min(now - accepted_at, delay), delay * 0)
+    return int(waited.total_seconds() * 1000)

@@ -313,8 +313,10 @@ class CommandPublisher:
             yield TOPICS[others[0].kind], body_of(command).SerializeToString()
         for topic, part in ((topics.BATCH, others if len(others) > 1 else []), (topics.CANCEL, cancelled)):
             if part:
-                messages = [entry.message(moment, seen=seen, contract_only=self.once) for entry in part]
-                yield topic, CommandBatch(command=messages).SerializeToString()
+                batch = CommandBatch()
+                for entry in part:
+                    entry.fill(batch.command.add(), moment, seen=seen, contract_only=self.once)
+                yield topic, batch.SerializeToString()
 
     async def _mark_sent(self, command_ids: Sequence[str]) -> None:
         """Records it, however long that takes: what is not recorded would be sent again by the next process."""

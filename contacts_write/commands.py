@@ -107,7 +107,8 @@ def _id(value: str, what: str) -> str:
 def _fill(meta: CommandMeta, command_id: str | None, expected_version: int | None, actor: str) -> None:
     # In place: messages that are made apart are copied into each other, which costs three times as much.
     meta.command_id = new_command_id() if command_id is None else _id(command_id, "command id")
-    meta.actor = checked_actor(actor)
+    if actor:
+        meta.actor = checked_actor(actor)
     if expected_version is not None:
         meta.expected_version = _version(expected_version)
 

@@ -33,6 +33,7 @@ T = TypeVar("T")
 
 class _Accept(NamedTuple):
     commands: Sequence[Command]
+    fresh: bool
     answer: asyncio.Future[list[Accepted]]
 
 
@@ -91,11 +92,11 @@ class Committer:
         self._jobs.put(None)
         await self._ended
 
-    async def accept(self, commands: Sequence[Command]) -> list[Accepted]:
-        """Accepts all or, raising KeyConflict, JournalFull or JournalUnavailable, none."""
+    def accept(self, commands: Sequence[Command], fresh: bool) -> asyncio.Future[list[Accepted]]:
+        """Accepts all or, raising KeyConflict, JournalFull or JournalUnavailable, none. fresh: no id can be known."""
         answer: asyncio.Future[list[Accepted]] = self._loop.create_future()
-        self._put(_Accept(commands, answer))
-        return await answer
+        self._put(_Accept(commands, fresh, answer))
+        return answer
 
     async def call(self, work: Callable[[CursorWrapper], T]) -> T:
         """What `work` returns or raises (a CommandError), once it is committed. Raises JournalUnavailable."""
@@ -161,11 +162,10 @@ class Committer:
     def _work(self, cursor: CursorWrapper, group: list[_Job]) -> tuple[list[Any], list[Entry]]:
         """The result or CommandError of each job, and the rows to be committed."""
         self._see_others(cursor)
-        accepts = [job for job in group if isinstance(job, _Accept)]
         room = self._limit - len(self.unsettled)
         acceptance = Acceptance(cursor, self._delay, self._owner, room, self.unsettled.last)
-        if accepts:
-            acceptance.look_up(meta_of(command).command_id for job in accepts for command in job.commands)
+        may_be_known = [job for job in group if isinstance(job, _Accept) and not job.fresh]
+        acceptance.look_up(meta_of(command).command_id for job in may_be_known for command in job.commands)
         results: list[Any] = []
         for job in group:
             try:

@@ -88,17 +88,19 @@ class Journal:
 
     # Accepting and cancelling.
 
-    async def accept(self, commands: Sequence[Command]) -> list[Accepted]:
+    async def accept(self, commands: Sequence[Command], *, fresh: bool = False) -> list[Accepted]:
         """Journals all of the commands or none, in one commit with what other callers bring; durable when it returns.
 
         A command id that is known with the same arguments gets the answer it got then.
+        fresh: these ids were minted for this call, so none can be known, and that is not looked up. (Were one known all
+        the same, nothing would be written, and everyone in that commit would get JournalUnavailable.)
         Raises KeyConflict (known with other arguments), JournalFull, JournalUnavailable.
         """
         if self._waiting + len(commands) > MAX_WAITING:
             raise JournalFull("too many commands wait to be journaled: try again later")
         self._waiting += len(commands)
         try:
-            return await self._committer.accept(commands)
+            return await self._committer.accept(commands, fresh)
         finally:
             self._waiting -= len(commands)
 

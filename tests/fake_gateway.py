@@ -129,9 +129,10 @@ class FakeJournal:
         self._delay = timedelta(seconds=delay)
         self._changed = asyncio.Event()
 
-    async def accept(self, batch: Sequence[Command]) -> list[Accepted]:
+    async def accept(self, batch: Sequence[Command], *, fresh: bool = False) -> list[Accepted]:
         if self.defect:
             raise self.defect
+        assert not fresh or not any(commands.meta_of(command).command_id in self.rows for command in batch)
         return [self._accept(command) for command in batch]
 
     def _accept(self, command: Command) -> Accepted:

@@ -1,5 +1,6 @@
 """Writes: checked, journaled, answered. They take effect later, and the ring tells how that went."""
 
+from collections.abc import Awaitable
 from typing import Any
 
 import graphene
@@ -55,14 +56,14 @@ class Mutation(graphene.ObjectType):
         description="Withdraws a command, unless it has taken effect already by the time this arrives.",
     )
 
-    async def resolve_add_contact(_root: Any, info: Info, **arguments: Any) -> Answer:
-        return await _accept(info.context, add_contact, arguments)
+    def resolve_add_contact(_root: Any, info: Info, **arguments: Any) -> Awaitable[Answer]:
+        return _accept(info.context, add_contact, arguments)
 
-    async def resolve_update_contact(_root: Any, info: Info, **arguments: Any) -> Answer:
-        return await _accept(info.context, update_contact, arguments)
+    def resolve_update_contact(_root: Any, info: Info, **arguments: Any) -> Awaitable[Answer]:
+        return _accept(info.context, update_contact, arguments)
 
-    async def resolve_delete_contact(_root: Any, info: Info, **arguments: Any) -> Answer:
-        return await _accept(info.context, delete_contact, arguments)
+    def resolve_delete_contact(_root: Any, info: Info, **arguments: Any) -> Awaitable[Answer]:
+        return _accept(info.context, delete_contact, arguments)
 
     async def resolve_cancel_command(_root: Any, info: Info, id: str) -> Answer:
         checked(id_error(id))

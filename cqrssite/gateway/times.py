@@ -6,8 +6,10 @@ from functools import lru_cache
 from google.protobuf.timestamp_pb2 import Timestamp
 
 
+@lru_cache(256)
 def iso(moment: datetime) -> str:
     """For example 2026-01-31T12:00:00.000Z. Expects an aware time."""
+    # Cached, since commands that are journaled together have one time.
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -35,16 +35,13 @@ class Write(NamedTuple):
     key: str | None
     """The command id that the client brought."""
     message: str
-
-    @property
-    def is_add(self) -> bool:
-        return self.command.HasField("add")
+    is_add: bool = False
 
 
 def add_contact(actor: str, name_: str, command_id: str | None = None) -> Write:
     """Raises InvalidCommand, as all of these."""
     command = commands.add(name_, command_id=command_id, actor=actor)
-    return Write(command, command.add.id, command_id, "Queued to add")
+    return Write(command, command.add.id, command_id, "Queued to add", is_add=True)
 
 
 def update_contact(
@@ -72,8 +69,9 @@ WRITES: dict[str, Make] = {
 
 async def accept(context: Context, write: Write) -> Answer:
     """Accepts one. Raises NotFound, and what Journal.accept raises."""
-    await _check_exists(context, write)
-    (accepted,) = await context.services.journal.accept([write.command])
+    if not write.is_add:
+        await _check_exists(context, write)
+    (accepted,) = await context.services.journal.accept([write.command], fresh=write.key is None)
     return _answer(context, write, accepted)
 
 
@@ -144,7 +142,8 @@ async def _accept_checked(context: Context, group: Sequence[Write]) -> Outcomes:
     if not group:
         return []
     try:
-        accepted = await context.services.journal.accept([write.command for write in group])
+        fresh = all(write.key is None for write in group)
+        accepted = await context.services.journal.accept([write.command for write in group], fresh=fresh)
         return [_answer(context, write, each) for write, each in zip(group, accepted, strict=True)]
     except Exception:  # noqa: BLE001 - it comes again, from the one command that it is about
         return await _accept_in_turn(context, group)
@@ -172,12 +171,10 @@ def _ended(outcomes: Outcomes, error: Exception) -> Outcomes:
 
 
 async def _check_exists(context: Context, write: Write) -> None:
-    """Raises NotFound when the contact is neither pending nor stored; one that is to be added need not be.
+    """Raises NotFound when the contact is neither pending nor stored. (One that is to be added need not be.)
 
     The journal is asked first: a contact whose command settles between the two questions is seen by the second.
     """
-    if write.is_add:
-        return
     services = context.services
     # A repeated command gets its first answer, though the contact may be gone since: it may have deleted it itself.
     if write.key is not None and await services.journal.find(write.key) is not None:
@@ -194,9 +191,10 @@ async def _check_exists(context: Context, write: Write) -> None:
 
 
 def _answer(context: Context, write: Write, accepted: Accepted) -> Answer:
+    services = context.services
     contact_id: str | None = accepted.contact_id
-    if write.is_add and context.services.feed.state == "missing":
+    if write.is_add and services.feed.state == "missing":
         # The database may be a foreign one, which gives each contact an id of its own.
         contact_id = None
-    takes_effect_at = None if context.services.foreign_writer else accepted.takes_effect_at
+    takes_effect_at = None if services.foreign_writer else accepted.takes_effect_at
     return Answer(write.message, accepted.command_id, contact_id, accepted.accepted_at, takes_effect_at)

@@ -1,7 +1,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -231,6 +231,36 @@ class TestIdempotencyKeys:
         assert isinstance(results[0], KeyConflict)
         assert [found.command_id for found in await rows_in_order()] == ["key-1", id_of(good[0])]
         assert (await row(id_of(good[0]))).depends_on == "key-1"
+
+    async def test_fresh_ids_are_not_looked_up_and_those_beside_them_are(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        looked_up: list[str] = []
+        real = Acceptance.look_up
+
+        def look_up(acceptance: Acceptance, command_ids: Iterable[str]) -> None:
+            ids = list(command_ids)
+            looked_up.extend(ids)
+            real(acceptance, ids)
+
+        monkeypatch.setattr(Acceptance, "look_up", look_up)
+        keyed, fresh = commands.update("c1", "Ada", command_id="key-1"), updates("c1", 3)
+        async with open_journal() as journal:
+            (first,) = await journal.accept([keyed])
+            _, (again,) = await asyncio.gather(journal.accept(fresh, fresh=True), journal.accept([keyed]))
+            # What was fresh once is known from then on.
+            assert (await journal.accept(fresh[:1]))[0].command_id == id_of(fresh[0])
+        assert again == first
+        assert looked_up == ["key-1", "key-1", id_of(fresh[0])]
+        found = await rows_in_order()
+        assert [one.depends_on for one in found] == ["", *(one.command_id for one in found[:-1])]
+
+    async def test_a_known_id_said_to_be_fresh_takes_effect_once_all_the_same(self) -> None:
+        command = commands.update("c1", "Ada")
+        async with open_journal() as journal:
+            (first,) = await journal.accept([command], fresh=True)
+            with pytest.raises(JournalUnavailable):
+                await journal.accept([command], fresh=True)
+            assert await journal.accept([command]) == [first]
+        assert len(await rows_in_order()) == 1
 
 
 class TestBounds:

@@ -48,12 +48,12 @@ class Journal(FakeJournal):
         self.room = room
         self.calls: list[int] = []
 
-    async def accept(self, batch: Sequence[Command]) -> list[Accepted]:
+    async def accept(self, batch: Sequence[Command], *, fresh: bool = False) -> list[Accepted]:
         self.calls.append(len(batch))
         before = copy.copy(self.rows), list(self.accepted)
         await asyncio.sleep(0)
         try:
-            answers = await super().accept(batch)
+            answers = await super().accept(batch, fresh=fresh)
             if len(self.accepted) > self.room:
                 raise JournalFull
         except Exception:

@@ -13,9 +13,9 @@ def plant() -> None:
     from contacts_write.entry import Accepted
     from protocol.contact_write_pb2 import Command
 
-    async def accept(committer: Committer, commands: Sequence[Command]) -> list[Accepted]:
+    async def accept(committer: Committer, commands: Sequence[Command], fresh: bool) -> list[Accepted]:
         loop = asyncio.get_running_loop()
-        job = _Accept(commands, loop.create_future())
+        job = _Accept(commands, fresh, loop.create_future())
         # A crash in between is rare; this makes it likely.
         loop.call_later(0.1, committer._jobs.put, job)
         now = datetime.now(UTC)

@@ -72,7 +72,7 @@ class TestAccepting:
         assert len(await rows_in_order()) == 200
 
     async def test_what_comes_soon_after_a_commit_shares_the_next(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(committer, "SPACING", 0.3)
+        monkeypatch.setattr(committer, "SPACING", 1)
         told: list[list[str]] = []
         async with open_journal() as journal:
             journal.listen(lambda entries: told.append([e.command_id for e in entries]), lambda _entry: None)

@@ -117,9 +117,10 @@ class TestSending:
         assert link.sent()[0].add.id == sent[0].add.id
 
     async def test_what_is_accepted_within_a_moment_goes_in_one_message(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(publisher_module, "GATHER", 0.3)
+        # Longer than five commits take on any machine.
+        monkeypatch.setattr(publisher_module, "GATHER", 2)
         link = FakeLink()
-        async with open_journal() as journal, publishing(journal, link) as publisher:
+        async with open_journal(delay=20) as journal, publishing(journal, link) as publisher:
             link.connect()
             await eventually(lambda: not publisher.lag)
             for number in range(5):

@@ -66,20 +66,22 @@ class Holding:
             heapq.heappop(self._heap)
         return self._heap[0].due if self._heap else float("inf")
 
-    def due_together(self, within: float) -> float:
-        """When the last of those is due that are due within so many seconds of the next; infinity when none is held."""
+    def due_together(self, within: float, enough: int = BATCH) -> float:
+        """When the last of those is due that are due within so many seconds of the next; infinity when none is held.
+
+        enough: of more than so many, when so many are due.
+        """
         bound = self.next_due + within
-        last = self.next_due
+        found: list[float] = []
         # Down the heap, as far as it is due by then: nothing below a later one is. A call takes no more than BATCH.
         places = [0]
-        looked_at = 0
-        while places and looked_at < BATCH:
+        while places and len(found) < BATCH:
             place = places.pop()
             if place < len(self._heap) and self._heap[place].due <= bound:
-                looked_at += 1
-                last = max(last, self._heap[place].due)
+                found.append(self._heap[place].due)
                 places += (2 * place + 1, 2 * place + 2)
-        return last
+        found.sort()
+        return found[min(len(found), enough) - 1] if found else float("inf")
 
     def hold(self, command: Command) -> Held | None:
         """Takes a command in, and gives it an id if it has none (a foreign client's).

@@ -285,6 +285,8 @@ def test_what_is_due_soon_after_the_next_is_due_together_with_it(clock: Clock) -
     assert holding.due_together(0.0025) == pytest.approx(holding.next_due + 0.002)
     assert holding.due_together(0.004) == pytest.approx(holding.next_due + 0.003)
     assert holding.due_together(10) == pytest.approx(clock.now + 3.0)
+    assert holding.due_together(10, enough=1) == holding.next_due
+    assert holding.due_together(10, enough=2) == pytest.approx(holding.next_due + 0.002)
 
 
 def test_of_many_that_are_due_a_call_full_is_looked_at(clock: Clock) -> None:

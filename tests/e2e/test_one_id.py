@@ -59,7 +59,8 @@ async def recording(address: str) -> AsyncIterator[tuple[str, Recorder]]:
         try:
             yield f"{HOST}:{port}", recorder
         finally:
-            await server.stop(None)
+            # The notice may have come before the writer had its answer, which it gets.
+            await server.stop(5)
 
 
 def column(database: Path, table: str, name: str) -> list[str]:

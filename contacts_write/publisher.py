@@ -209,6 +209,8 @@ class CommandPublisher:
             elif self._behind:
                 await self._read_on()
             else:
+                # Nothing that was read is left, so nothing of it need be told apart.
+                self._sent_beside.clear()
                 await self._wait(None)
 
     def _gathers_for(self) -> float:

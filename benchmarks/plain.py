@@ -1,7 +1,7 @@
 """`manage.py` without batching: what each of our batches and plans gains is the difference to this.
 
-One read is one call, one command one commit, one message, one `Apply` and one transaction; GraphQL is executed by
-graphql-core alone.
+One read is one call, one command one commit, one message, one `Apply` and one transaction; no call goes over a stream;
+GraphQL is executed by graphql-core alone.
 """
 
 import os
@@ -24,13 +24,15 @@ def _unbatch() -> None:
     from contacts_write import committer, holding
     from cqrssite.gateway import operations
     from database_service import writer
-    from protocol import topics
+    from protocol import streamed, topics
 
     operations._calls = lambda _operation: None  # type: ignore[assignment]  # noqa: SLF001
     add = gather.Batch.add
     gather.Batch.add = lambda batch, *asked: not len(batch) and add(batch, *asked)  # type: ignore[method-assign]
     # Else what is sent one by one would also wait for one another.
     gather.IN_FLIGHT, gather.SLOW = 1000, 0.0
+    plainly = lambda call, *asked, **options: call._plain(*asked, **options)  # noqa: SLF001, E731
+    streamed.StreamedCall.__call__ = plainly  # type: ignore[method-assign, assignment]
     committer.MAX_GROUP = 1
     topics.BATCH_SIZE = 1
     holding.BATCH = 1

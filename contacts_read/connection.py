@@ -17,6 +17,7 @@ from contacts_read.errors import (
 from protocol.contact_read_pb2_grpc import ContactReaderStub
 from protocol.credentials import metadata_of
 from protocol.lifecycle import Backoff, describe, open_channel
+from protocol.streamed import StreamedCall
 
 _AWAY = {
     grpc.StatusCode.UNAVAILABLE,
@@ -48,6 +49,7 @@ class Connection:
         """Begins to connect with the first call; does not wait for the reader."""
         self._channel = open_channel(self.address)
         self._stub = ContactReaderStub(self._channel)
+        self._stub.Read = StreamedCall(self._stub.ReadEach, self._stub.Read)
 
     async def close(self) -> None:
         """Ends all calls. What is called from now on raises ReaderUnavailable."""

@@ -11,10 +11,14 @@ import grpc
 from protocol import contact_read_pb2
 from protocol.credentials import metadata_of
 from protocol.lifecycle import grpc_server, open_channel, stop_signal
+from protocol.streamed import StreamedAnswers, StreamedCall
 
 log = logging.getLogger("contacts_read.server")
 
 _SERVICE = contact_read_pb2.DESCRIPTOR.services_by_name["ContactReader"]
+
+# The calls that streams are made of.
+_PLAIN = {f"/{_SERVICE.full_name}/ReadEach": f"/{_SERVICE.full_name}/Read"}
 
 _Context: TypeAlias = grpc.aio.ServicerContext[bytes, bytes]
 
@@ -46,6 +50,7 @@ class ReaderServer:
         self._deadline = deadline
         self._max_calls, self._max_watchers = max_calls, max_watchers
         self._watches: set[grpc.aio.UnaryStreamCall[bytes, bytes]] = set()
+        self._answers = StreamedAnswers()
         self._is_stopping = False
 
     async def run(self) -> None:
@@ -65,7 +70,7 @@ class ReaderServer:
                     self._bind,
                     self._register,
                     tokens={_SERVICE.full_name: self._token},
-                    before_stop=self._end_watches,
+                    before_stop=self._end_streams,
                     max_calls=self._max_calls,
                 ) as port:
                     yield port
@@ -77,7 +82,12 @@ class ReaderServer:
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         for method in _SERVICE.methods:
             path = f"/{_SERVICE.full_name}/{method.name}"
-            if method.server_streaming:
+            if method.client_streaming:
+                each = self._each(
+                    StreamedCall(self._channel.stream_stream(path), self._channel.unary_unary(_PLAIN[path]))
+                )
+                handlers[method.name] = grpc.stream_stream_rpc_method_handler(each)
+            elif method.server_streaming:
                 stream = self._stream(self._channel.unary_stream(path))
                 handlers[method.name] = grpc.unary_stream_rpc_method_handler(stream)
             else:
@@ -95,6 +105,18 @@ class ReaderServer:
                 await self._abort(error, context)
 
         return call
+
+    def _each(self, database: StreamedCall) -> Any:
+        async def answer(request: bytes) -> Any:
+            return await database(request, timeout=self._deadline, metadata=self._metadata)
+
+        async def each(requests: AsyncIterator[bytes], context: _Context) -> None:
+            try:
+                await self._answers.serve(requests, context, answer)
+            except grpc.aio.AioRpcError as error:
+                await self._abort(error, context)
+
+        return each
 
     def _stream(self, database: grpc.aio.UnaryStreamMultiCallable[bytes, bytes]) -> Any:
         async def stream(request: bytes, context: _Context) -> None:
@@ -125,8 +147,9 @@ class ReaderServer:
             details = f"the database service at {self._database} is away"
         await context.abort(error.code(), details)
 
-    def _end_watches(self) -> None:
+    def _end_streams(self) -> None:
         self._is_stopping = True
+        self._answers.stop()
         for watch in self._watches:
             watch.cancel()
 

@@ -13,6 +13,7 @@ from protocol.contact_write_pb2 import ApplyReply, CommandBatch, Undecodable, Un
 from protocol.contact_write_pb2_grpc import ContactWriterStub
 from protocol.credentials import metadata_of
 from protocol.lifecycle import Backoff, describe, open_channel
+from protocol.streamed import StreamedCall
 
 log = logging.getLogger("contacts_write.client")
 
@@ -54,6 +55,7 @@ class WriteClient:
     async def __aenter__(self) -> Self:
         self._channel = open_channel(self._address)
         self._stub: ContactWriterStub = ContactWriterStub(self._channel)
+        self._apply = StreamedCall(self._stub.ApplyEach, self._stub.Apply)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -119,7 +121,7 @@ class WriteClient:
             return Applied([], refused)
         try:
             # The first call that finds nobody there fails at once and with the reason; those after it wait.
-            reply: ApplyReply = await self._stub.Apply(
+            reply: ApplyReply = await self._apply(
                 CommandBatch.FromString(b"".join(held.payload for held in batch)),
                 timeout=DEADLINE,
                 wait_for_ready=self._waiting,

@@ -21,6 +21,7 @@ from protocol.contact_read_pb2 import (
 )
 from protocol.contact_read_pb2_grpc import ContactReaderServicer
 from protocol.notice_pb2 import NoticeBatch
+from protocol.streamed import StreamedAnswers
 
 MOST_QUESTIONS = 1000
 # A contact takes 950 bytes at most, and a message of gRPC holds 4 MiB.
@@ -31,10 +32,11 @@ MOST_OUTCOMES = 1000
 class ContactReader(ContactReaderServicer):
     """Answers reads: the contract's with what is wrong inside, extensions with status codes."""
 
-    def __init__(self, threads: DatabaseThreads, watch: NoticeWatch, *, memory: bool) -> None:
+    def __init__(self, threads: DatabaseThreads, watch: NoticeWatch, streams: StreamedAnswers, *, memory: bool) -> None:
         self._threads = threads
         self._watch = watch
         self._memory = memory
+        self._streams = streams
 
     async def GetContact(self, request: ContactReference, context: Context) -> ContactRequestResponse:
         async with statuses(context):
@@ -46,8 +48,11 @@ class ContactReader(ContactReaderServicer):
 
     async def Read(self, request: ReadRequest, context: Context) -> ReadReply:
         async with statuses(context):
-            _check_size(request)
-            return await self._threads.read(answers.read, request.contact_id, request.list_count)
+            return await self._read(request)
+
+    async def ReadEach(self, requests: AsyncIterator[ReadRequest], context: Context) -> None:
+        async with statuses(context):
+            await self._streams.serve(requests, context, self._read)
 
     async def GetOutcomes(self, request: OutcomesRequest, context: Context) -> NoticeBatch:
         async with statuses(context):
@@ -67,6 +72,10 @@ class ContactReader(ContactReaderServicer):
         async with statuses(context), contextlib.aclosing(self._watch.watch(request.after)) as batches:
             async for batch in batches:
                 yield batch
+
+    async def _read(self, request: ReadRequest) -> ReadReply:
+        _check_size(request)
+        return await self._threads.read(answers.read, request.contact_id, request.list_count)
 
     def _marked(self, batch: NoticeBatch) -> NoticeBatch:
         batch.memory = self._memory

@@ -20,6 +20,7 @@ from database_service.writer import CommandWriter
 from protocol.contact_read_pb2_grpc import add_ContactReaderServicer_to_server
 from protocol.contact_write_pb2_grpc import add_ContactWriterServicer_to_server
 from protocol.lifecycle import StartError, grpc_server, split_address, stop_signal
+from protocol.streamed import StreamedAnswers
 
 _APP = "database_service"
 
@@ -71,15 +72,21 @@ class DatabaseServer:
             ask_every = SELDOM if "protocol.ContactWriter" in self._tokens else OFTEN
             watch = NoticeWatch(threads, memory=self._memory, ask_every=ask_every)
             writer = CommandWriter(threads, on_notices=watch.push)
+            streams = StreamedAnswers()
 
             def register(server: grpc.aio.Server) -> None:
                 if "protocol.ContactReader" in self._tokens:
-                    add_ContactReaderServicer_to_server(ContactReader(threads, watch, memory=self._memory), server)
+                    reads = ContactReader(threads, watch, streams, memory=self._memory)
+                    add_ContactReaderServicer_to_server(reads, server)
                 if "protocol.ContactWriter" in self._tokens:
-                    add_ContactWriterServicer_to_server(ContactWriter(threads, writer), server)
+                    add_ContactWriterServicer_to_server(ContactWriter(threads, writer, streams), server)
+
+            def end_streams() -> None:
+                watch.stop()
+                streams.stop()
 
             async with contextlib.AsyncExitStack() as stack:
-                server = grpc_server(self._bind, register, tokens=self._tokens, before_stop=watch.stop)
+                server = grpc_server(self._bind, register, tokens=self._tokens, before_stop=end_streams)
                 port = await stack.enter_async_context(server)
                 async with asyncio.TaskGroup() as group:
                     tasks = []

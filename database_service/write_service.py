@@ -1,5 +1,7 @@
 """The service `protocol.ContactWriter` on the database."""
 
+from collections.abc import AsyncIterator
+
 from database_service import notices, undecodable
 from database_service.offer import offer_of
 from database_service.statuses import Context, statuses
@@ -9,6 +11,7 @@ from protocol.contact_pb2 import Contact, ContactReference, RequestResponse
 from protocol.contact_write_pb2 import ApplyReply, Command, CommandBatch, UndecodableBatch
 from protocol.contact_write_pb2_grpc import ContactWriterServicer
 from protocol.notice_pb2 import Notice
+from protocol.streamed import StreamedAnswers
 
 # Kinds that say that what was asked for was done.
 _DONE = {Notice.ADDED, Notice.UPDATED, Notice.DELETED, Notice.CANCELLED}
@@ -17,9 +20,10 @@ _DONE = {Notice.ADDED, Notice.UPDATED, Notice.DELETED, Notice.CANCELLED}
 class ContactWriter(ContactWriterServicer):
     """Applies commands; the contract's RPCs answer with what became of the command, extensions with status codes."""
 
-    def __init__(self, threads: DatabaseThreads, writer: CommandWriter) -> None:
+    def __init__(self, threads: DatabaseThreads, writer: CommandWriter, streams: StreamedAnswers) -> None:
         self._threads = threads
         self._writer = writer
+        self._streams = streams
 
     async def AddContact(self, request: Contact, context: Context) -> RequestResponse:
         return await self._apply_one(Command(add=request), context)
@@ -32,16 +36,23 @@ class ContactWriter(ContactWriterServicer):
 
     async def Apply(self, request: CommandBatch, context: Context) -> ApplyReply:
         async with statuses(context):
-            applied = await self._writer.apply(request.command)
-            if not applied.left:
-                return ApplyReply()
-            asked = {offer_of(command).command_id for command in request.command}
-            return ApplyReply(left=[command_id for command_id in applied.left if command_id in asked])
+            return await self._apply(request)
+
+    async def ApplyEach(self, requests: AsyncIterator[CommandBatch], context: Context) -> None:
+        async with statuses(context):
+            await self._streams.serve(requests, context, self._apply)
 
     async def RecordUndecodable(self, request: UndecodableBatch, context: Context) -> RequestResponse:
         async with statuses(context):
             await self._threads.write(undecodable.record, request.undecodable)
             return RequestResponse(status=RequestResponse.OK, Message="Recorded")
+
+    async def _apply(self, batch: CommandBatch) -> ApplyReply:
+        applied = await self._writer.apply(batch.command)
+        if not applied.left:
+            return ApplyReply()
+        asked = {offer_of(command).command_id for command in batch.command}
+        return ApplyReply(left=[command_id for command_id in applied.left if command_id in asked])
 
     async def _apply_one(self, command: Command, context: Context) -> RequestResponse:
         offer = offer_of(command)

@@ -51,6 +51,11 @@ class ContactReaderStub:
                 request_serializer=protocol_dot_contact__read__pb2.ReadRequest.SerializeToString,
                 response_deserializer=protocol_dot_contact__read__pb2.ReadReply.FromString,
                 _registered_method=True)
+        self.ReadEach = channel.stream_stream(
+                '/protocol.ContactReader/ReadEach',
+                request_serializer=protocol_dot_contact__read__pb2.ReadRequest.SerializeToString,
+                response_deserializer=protocol_dot_contact__read__pb2.ReadReply.FromString,
+                _registered_method=True)
         self.GetOutcomes = channel.unary_unary(
                 '/protocol.ContactReader/GetOutcomes',
                 request_serializer=protocol_dot_contact__read__pb2.OutcomesRequest.SerializeToString,
@@ -86,6 +91,13 @@ class ContactReaderServicer:
     def Read(self, request, context):
         """Extensions. They fail with gRPC status codes.
 
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadEach(self, request_iterator, context):
+        """As Read, for each request in turn: the next is sent once the last is answered.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -130,6 +142,11 @@ def add_ContactReaderServicer_to_server(servicer, server):
             ),
             'Read': grpc.unary_unary_rpc_method_handler(
                     servicer.Read,
+                    request_deserializer=protocol_dot_contact__read__pb2.ReadRequest.FromString,
+                    response_serializer=protocol_dot_contact__read__pb2.ReadReply.SerializeToString,
+            ),
+            'ReadEach': grpc.stream_stream_rpc_method_handler(
+                    servicer.ReadEach,
                     request_deserializer=protocol_dot_contact__read__pb2.ReadRequest.FromString,
                     response_serializer=protocol_dot_contact__read__pb2.ReadReply.SerializeToString,
             ),
@@ -228,6 +245,33 @@ class ContactReader:
             request,
             target,
             '/protocol.ContactReader/Read',
+            protocol_dot_contact__read__pb2.ReadRequest.SerializeToString,
+            protocol_dot_contact__read__pb2.ReadReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadEach(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/protocol.ContactReader/ReadEach',
             protocol_dot_contact__read__pb2.ReadRequest.SerializeToString,
             protocol_dot_contact__read__pb2.ReadReply.FromString,
             options,

@@ -55,6 +55,11 @@ class ContactWriterStub:
                 request_serializer=protocol_dot_contact__write__pb2.CommandBatch.SerializeToString,
                 response_deserializer=protocol_dot_contact__write__pb2.ApplyReply.FromString,
                 _registered_method=True)
+        self.ApplyEach = channel.stream_stream(
+                '/protocol.ContactWriter/ApplyEach',
+                request_serializer=protocol_dot_contact__write__pb2.CommandBatch.SerializeToString,
+                response_deserializer=protocol_dot_contact__write__pb2.ApplyReply.FromString,
+                _registered_method=True)
         self.RecordUndecodable = channel.unary_unary(
                 '/protocol.ContactWriter/RecordUndecodable',
                 request_serializer=protocol_dot_contact__write__pb2.UndecodableBatch.SerializeToString,
@@ -93,6 +98,13 @@ class ContactWriterServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ApplyEach(self, request_iterator, context):
+        """As Apply, for each batch in turn: the next is sent once the last is answered.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RecordUndecodable(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -119,6 +131,11 @@ def add_ContactWriterServicer_to_server(servicer, server):
             ),
             'Apply': grpc.unary_unary_rpc_method_handler(
                     servicer.Apply,
+                    request_deserializer=protocol_dot_contact__write__pb2.CommandBatch.FromString,
+                    response_serializer=protocol_dot_contact__write__pb2.ApplyReply.SerializeToString,
+            ),
+            'ApplyEach': grpc.stream_stream_rpc_method_handler(
+                    servicer.ApplyEach,
                     request_deserializer=protocol_dot_contact__write__pb2.CommandBatch.FromString,
                     response_serializer=protocol_dot_contact__write__pb2.ApplyReply.SerializeToString,
             ),
@@ -234,6 +251,33 @@ class ContactWriter:
             request,
             target,
             '/protocol.ContactWriter/Apply',
+            protocol_dot_contact__write__pb2.CommandBatch.SerializeToString,
+            protocol_dot_contact__write__pb2.ApplyReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApplyEach(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/protocol.ContactWriter/ApplyEach',
             protocol_dot_contact__write__pb2.CommandBatch.SerializeToString,
             protocol_dot_contact__write__pb2.ApplyReply.FromString,
             options,

@@ -29,6 +29,7 @@ from protocol.contact_read_pb2 import (
 from protocol.contact_read_pb2_grpc import ContactReaderServicer, add_ContactReaderServicer_to_server
 from protocol.lifecycle import grpc_server
 from protocol.notice_pb2 import Notice, NoticeBatch
+from protocol.streamed import StreamedAnswers
 
 END = object()
 
@@ -223,11 +224,23 @@ class FullDatabase(ContractDatabase):
 
     def __init__(self, store: FakeStore) -> None:
         super().__init__(store)
-        self.reads: list[ReadRequest] = []
+        self._streams = StreamedAnswers()
 
     async def Read(self, request: ReadRequest, context: grpc.aio.ServicerContext) -> ReadReply:
-        self.reads.append(request)
         await self._enter("Read", context)
+        return self._read(request)
+
+    async def ReadEach(self, requests: AsyncIterator[ReadRequest], context: grpc.aio.ServicerContext) -> None:
+        async def answer(request: ReadRequest) -> ReadReply:
+            await self._enter("ReadEach", context)
+            return self._read(request)
+
+        await self._streams.serve(requests, context, answer)
+
+    def end_streams(self) -> None:
+        self._streams.stop()
+
+    def _read(self, request: ReadRequest) -> ReadReply:
         return ReadReply(
             contact=[self._contact(contact_id) for contact_id in request.contact_id],
             list=[self._list(count) for count in request.list_count],

@@ -199,7 +199,7 @@ async def address(database):
 async def test_concurrent_reads_are_one_call_on_the_wire(database, address):
     async with ReadClient(address) as client:
         await asyncio.gather(*(client.get_contact(f"c{number}") for number in range(20)), client.list_contacts(5))
-    assert database.calls == ["Read"]
+    assert database.calls == ["ReadEach"]
 
 
 async def test_a_reader_that_is_away_is_named_with_the_reason_at_the_deadline(unused_address):

@@ -135,16 +135,16 @@ class Bench:
         seconds: float,
         ids: Path | None = None,
         connections: int = wrk.CONNECTIONS,
-        warm: bool = True,
+        warm: int = _WARM,
     ) -> Load:
-        """A load for so many seconds, after some requests to warm up. Raises LoadFailed.
+        """A load for so many seconds, after `warm` requests. Raises LoadFailed.
 
         wrk does not read answers, so those of the first requests are looked at: errors have status 200 too.
         """
         if body:
             one = (await asyncio.to_thread(ids.read_text)).split("\n", 1)[0] if ids else ""
             async with Client(addresses[0]) as client:
-                await client.at_once(body.replace("~I~", one), _WARM if warm else 1)
+                await client.at_once(body.replace("~I~", one), warm)
         return await wrk.load(
             addresses, seconds=seconds, body=body, ids=ids, folder=self._folder, connections=connections
         )

@@ -123,7 +123,7 @@ async def _budget(bench: Bench, ring: Ring, operation: Operation, seconds: int, 
             requests = len(await client.at_rate(operation.body, operation.rate, seconds))
     else:
         load = await bench.load(
-            ring.gateways, operation.body, seconds=seconds, ids=ids, connections=operation.connections, warm=False
+            ring.gateways, operation.body, seconds=seconds, ids=ids, connections=operation.connections, warm=1
         )
         requests = load.requests
     await _settle(ring)

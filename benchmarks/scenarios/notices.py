@@ -29,7 +29,7 @@ async def notices(bench: Bench) -> AsyncIterator[Figure]:
                 socket.subscribe()
             sockets += new
             key, label = f"notices.to_{subscribers}", f"commit to socket, {subscribers:,} subscribed"
-            for figure in await latency(client, sockets, lateness, key, label, RATE, bench.seconds(2, 10)):
+            for figure in await latency(client, sockets, lateness, key, label, RATE, bench.seconds(1.5, 10)):
                 yield figure
         yield await _burst(ring, client, sockets)
         for socket in sockets:

@@ -10,6 +10,8 @@ from benchmarks.stock.database import make
 
 _APPLICATION = "benchmarks.stock.asgi:application"
 _CONTACTS = 1000
+# Requests before each load: some hundred take it seconds.
+_WARM = 50
 
 
 async def stock(bench: Bench) -> AsyncIterator[Figure]:
@@ -33,6 +35,6 @@ async def stock(bench: Bench) -> AsyncIterator[Figure]:
                 ("list", "listContacts(10)", documents.LIST),
                 ("add", "addContact, committed", documents.STOCK_ADD),
             ):
-                load = await bench.load([served.address], body, seconds=bench.seconds(2, 5), ids=ids)
+                load = await bench.load([served.address], body, seconds=bench.seconds(2, 5), ids=ids, warm=_WARM)
                 for figure in load.figures(f"stock.{name}_{key}", f"graphene-django on {name}: {label}"):
                     yield figure

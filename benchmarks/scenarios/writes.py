@@ -29,7 +29,7 @@ async def writes(bench: Bench) -> AsyncIterator[Figure]:
             await counts.all_committed(within=120)
             counts.close()
         async for figure in sustained(
-            bench, ring, "writes.committed", "addContact accepted and committed", documents.ADD, bench.seconds(5, 60)
+            bench, ring, "writes.committed", "addContact accepted and committed", documents.ADD, bench.seconds(4, 60)
         ):
             yield figure
     async with bench.ring() as ring:
@@ -54,7 +54,7 @@ async def sustained(
     and by how much the last commit was late."""
     counts = Counts(ring.var)
     started = time.time()
-    await bench.load(ring.gateways, body, seconds=seconds, connections=connections, warm=False)
+    await bench.load(ring.gateways, body, seconds=seconds, connections=connections, warm=1)
     ended = time.time()
     await counts.all_committed(within=300)
     last = counts.last_committed_at()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 # A name as people have it, in characters.
 _NAME = "'Contact number ' || i"
-# A UUID of version 4, as text: what contact ids are like.
+# A UUID of version 4, as text: ids in no order, which is the most that reading them can cost.
 _UUID = (
     "lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) || '-a' ||"
     " substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6)))"

@@ -28,6 +28,11 @@ log = logging.getLogger("contacts_write.writer")
 GATHER = 0.003
 # So many are enough: where more are due, all wait less.
 ENOUGH = 3
+# After a call with so many commands the next ones wait longer, for more of them: what follows on a call and its
+# transaction is then most of what a command costs.
+BUSY = 12
+BUSY_GATHER = 0.01
+BUSY_ENOUGH = 300
 # Seconds that the call in flight has to end when the writer is told to stop.
 GRACE = 5.0
 # Seconds after which it looks at the clock again, since timers cannot be set for ever.
@@ -78,6 +83,8 @@ class Writer:
         self._delay = delay
         self._limit = limit
         self._gather = gather
+        # Commands in the call before.
+        self._last_size = 0
         self._now = now
         self._holding = Holding(delay, limit, now)
         self._undecodables = Undecodables(database.record)
@@ -135,6 +142,7 @@ class Writer:
             if not batch:
                 continue
             self._in_flight = batch
+            self._last_size = len(batch)
             applied = await self._database.apply(batch)
             self._in_flight = ()
             self._conclude(batch, applied)
@@ -145,7 +153,8 @@ class Writer:
         Woken for one that is due earlier, it takes what is due by then, if anything is.
         """
         self._sleeps_for = self._holding.next_due
-        rest = self._holding.due_together(self._gather, ENOUGH) - self._now()
+        within, enough = (BUSY_GATHER, BUSY_ENOUGH) if self._last_size >= BUSY else (self._gather, ENOUGH)
+        rest = self._holding.due_together(within, enough) - self._now()
         if rest > 0 and not self._stopping:
             self._wake.clear()
             timer = asyncio.get_running_loop().call_later(min(rest, LONGEST_SLEEP), self._wake.set)

@@ -71,8 +71,14 @@ class TestAccepting:
         assert commits < 20
         assert len(await rows_in_order()) == 200
 
-    async def test_what_comes_soon_after_a_commit_shares_the_next(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(committer, "SPACING", 1)
+    @pytest.mark.parametrize("setting", ["SPACING", "BUSY_SPACING"])
+    async def test_what_comes_soon_after_a_commit_shares_the_next(
+        self, setting: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(committer, setting, 1)
+        if setting == "BUSY_SPACING":
+            monkeypatch.setattr(committer, "BUSY", 1)
+            monkeypatch.setattr(committer, "SPACING", 0)
         told: list[list[str]] = []
         async with open_journal() as journal:
             journal.listen(lambda entries: told.append([e.command_id for e in entries]), lambda _entry: None)

@@ -66,8 +66,29 @@ def test_ids_that_are_minted_pass_the_rules_and_sort_by_time():
 
 def test_the_contact_of_an_add_command_is_the_same_for_ever():
     """Written down: another answer would add the contact of a repeated command a second time."""
-    assert ids.contact_id_of("0199f2a0-0000-7000-8000-000000000001") == "14e17a62-d002-53e1-b33e-dba40b38b139"
+    assert ids.contact_id_of("0199f2a0-0000-7000-8000-000000000001") == "0199f2a0-0000-83e1-b33e-dba40b38b139"
     assert ids.contact_id_of("order-17") == "8d2af13e-9a7f-515b-a31c-e24de36ae421"
+
+
+def test_contacts_whose_commands_have_a_time_sort_by_it_too():
+    minted = [ids.new_command_id() for _ in range(1000)]
+    contacts = [ids.contact_id_of(command_id) for command_id in minted]
+    assert [contact[:13] for contact in contacts] == [command_id[:13] for command_id in minted]
+    assert len(set(contacts)) == 1000
+    assert {(uuid.UUID(contact).version, uuid.UUID(contact).variant) for contact in contacts} == {(8, uuid.RFC_4122)}
+
+
+@pytest.mark.parametrize(
+    "command_id",
+    [
+        "7" * 36,
+        "0199F2A0-0000-7000-8000-000000000001",
+        "0199f2a0-0000-4000-8000-000000000001",
+        f"{'x' * 14}7{'x' * 21}",
+    ],
+)
+def test_the_contact_of_any_other_command_is_a_uuid_5(command_id: str):
+    assert uuid.UUID(ids.contact_id_of(command_id)).version == 5
 
 
 def test_pauses_double_to_the_most_cut_by_up_to_half_and_begin_anew_after_a_reset():

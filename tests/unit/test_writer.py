@@ -7,6 +7,7 @@ from typing import Any, Self
 import grpc
 import pytest
 
+from contacts_write import writer
 from contacts_write.client import Applied
 from contacts_write.holding import Held
 from contacts_write.writer import Writer
@@ -154,6 +155,19 @@ async def test_commands_that_are_due_one_soon_after_the_other_go_in_one_call(
         assert loop.time() - sent >= 0.4, "none is early"
         assert running.database.applied == [factories.id_of(first), factories.id_of(last)]
         assert len(running.database.batches) == batches
+
+
+async def test_after_a_call_with_many_commands_the_next_waits_for_more(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "BUSY", 1)
+    monkeypatch.setattr(writer, "BUSY_GATHER", 1.0)
+    async with start(delay=0.4, gather=0.0) as running:
+        running.send(factories.add(waited_ms=400))
+        await eventually(lambda: running.database.applied)
+        running.send(factories.add(), factories.add(waited_ms=200))
+        await eventually(lambda: len(running.database.applied) == 3)
+        assert [len(batch) for batch in running.database.batches] == [1, 2]
 
 
 async def test_a_command_that_is_due_alone_waits_for_no_other(start: Start) -> None:

@@ -10,7 +10,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 help:
 	@echo "make run       sets up, then runs broker, database, reader, writer and gateway until Ctrl-C"
 	@echo "make test      sets up and passes all tests"
-	@echo "make bench     measures this project beside others (some 15 minutes; make bench-quick: two)"
+	@echo "make bench     measures this project beside others (some 12 minutes; make bench-quick: two)"
 	@echo "make check     format, lint, types, import contracts, stubs, migrations, documented settings"
 	@echo "make format    formats the code and mends what the linter can"
 	@echo "make stubs     makes the gRPC stubs afresh from protocol/*.proto"

@@ -37,22 +37,26 @@ def svg(run: Run) -> str:
         parts.append(f'<line x1="{at:.1f}" y1="{_TOP - 10}" x2="{at:.1f}" y2="{height - 24}" stroke="{strong}"/>')
         parts.append(f'<text x="{at:.1f}" y="{height - 8}" text-anchor="middle" fill="#555">{10.0**decade:g}</text>')
     for row, figure in enumerate(rates):
-        parts += _bar(figure, ratios[figure.key], _TOP + _ROW * row, x(ratios[figure.key]))
-        if figure.key in GO:
-            at, y = x(GO[figure.key]), _TOP + _ROW * row
-            parts.append(
-                f'<line x1="{at:.1f}" y1="{y - 2}" x2="{at:.1f}" y2="{y + 17}" stroke="#d00" stroke-width="3"/>'
-            )
+        mark = x(GO[figure.key]) if figure.key in GO else None
+        parts += _bar(figure, ratios[figure.key], _TOP + _ROW * row, x(ratios[figure.key]), mark)
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _bar(figure: Figure, ratio: float, y: int, end: float) -> list[str]:
+def _bar(figure: Figure, ratio: float, y: int, end: float, mark: float | None) -> list[str]:
     colour = _COLOURS.get(figure.group, _OTHER)
-    return [
+    parts = [
         f'<text x="{_LABELS - 8}" y="{y + 12}" text-anchor="end">{escape(figure.label.strip())}</text>',
         f'<rect x="{_LABELS}" y="{y}" width="{max(1.0, end - _LABELS):.1f}" height="15" fill="{colour}"/>',
-        f'<text x="{end + 5:.1f}" y="{y + 12}" fill="#333">{ratio:.2g}</text>',
     ]
+    if mark is not None:
+        parts.append(
+            f'<line x1="{mark:.1f}" y1="{y - 2}" x2="{mark:.1f}" y2="{y + 17}" stroke="#d00" stroke-width="3"/>'
+        )
+    value = f"{ratio:.0f}" if ratio >= 100 else f"{ratio:.2g}"
+    # On white, since lines of the grid run through it.
+    halo = 'stroke="white" stroke-width="4" paint-order="stroke"'
+    parts.append(f'<text x="{max(end, mark or 0) + 6:.1f}" y="{y + 12}" fill="#333" {halo}>{value}</text>')
+    return parts
 
 
 def _decades(ratios: Sequence[float]) -> tuple[int, int]:

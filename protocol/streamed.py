@@ -1,7 +1,8 @@
 """Calls carried by streams that stay open: on each a request and its answer in turn, so that nothing has to match them.
 
 Reason: setting a call up and taking it down costs more than what it carries.
-Gain: of an echo in Python 310 → 145 us of CPU for who answers, 210 → 142 for who asks.
+Gain: of an echo in Python 310 -> 145 us of CPU for who answers, 210 -> 142 for who asks. At 64 connections a read costs
+98 -> 85 us in all processes, and 12,500 -> 14,600 of them are answered a second.
 The plain path: the unary call, which is also what is made where the peer does not know the stream.
 """
 

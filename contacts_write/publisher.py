@@ -174,6 +174,11 @@ class CommandPublisher:
     def _on_accepted(self, entries: Sequence[Entry]) -> None:
         self._head = max(self._head, entries[-1].number)
         begins = not self._tail
+        if not self._behind:
+            # Some may have been read from the journal before they are told of here.
+            read = max(self._cursor, self._tail[-1].number if self._tail else 0)
+            if entries[0].number <= read:
+                entries = [entry for entry in entries if entry.number > read]
         if not self._behind and len(self._tail) + len(entries) <= MAX_TAIL:
             self._tail.extend(entries)
         else:

@@ -72,15 +72,10 @@ async def _ask(stream: _Stream, request: Any) -> Any:
     """The answer, or None where the stream ended before. Raises AioRpcError where it ended with an error of its own."""
     try:
         await stream.write(request)
-    except grpc.aio.AioRpcError as error:
-        # What gRPC says where it can send nothing any more, whatever the reason is.
-        if error.code() is grpc.StatusCode.INTERNAL:
-            return None
-        raise
-    try:
         answer = await stream.read()
     except grpc.aio.AioRpcError as error:
-        if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+        # INTERNAL is what gRPC says where it can send nothing any more, whatever the reason is.
+        if error.code() in (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INTERNAL):
             return None
         raise
     return None if answer is grpc.aio.EOF else answer

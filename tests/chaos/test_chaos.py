@@ -34,6 +34,8 @@ async def test_an_interrupted_trial_ends_everything_it_started(tmp_path: Path) -
         *("--kills", "20", "--keep", str(tmp_path)),
         cwd=BASE_DIR,
         stderr=asyncio.subprocess.PIPE,
+        # Where the tests run in the background, a shell has them ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         async with asyncio.timeout(60):

@@ -25,31 +25,39 @@ LOGGING = {"gateway": "sent", "writer": "applied", "database": "recorded as ADDE
 
 
 class Recorder(grpc.GenericRpcHandler):
-    """Stands before a gRPC service: writes down every unary call and passes it on, bytes for bytes."""
+    """Stands before a gRPC service: writes down every request and passes it on, bytes for bytes.
+
+    On the wire a unary call is a stream of one request and one answer.
+    """
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        self.calls: list[tuple[str, bytes]] = []
+        self.requests: list[tuple[str, bytes]] = []
         self._channel = channel
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
-        call = self._channel.unary_unary(details.method)
+        async def pass_on(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> None:
+            call = self._channel.stream_stream(details.method)()
+            try:
+                async for request in requests:
+                    self.requests.append((details.method, request))
+                    await call.write(request)
+                    await context.write(await call.read())
+            except grpc.aio.AioRpcError as error:
+                await context.abort(error.code(), error.details() or "")
+            finally:
+                call.cancel()
 
-        async def pass_on(request: bytes, _context: grpc.aio.ServicerContext) -> bytes:
-            self.calls.append((details.method, request))
-            answer: bytes = await call(request)
-            return answer
-
-        return grpc.unary_unary_rpc_method_handler(pass_on)
+        return grpc.stream_stream_rpc_method_handler(pass_on)
 
     def applied(self) -> list[str]:
-        """The ids of the commands that `Apply` was called with."""
-        batches = [CommandBatch.FromString(request) for method, request in self.calls if method.endswith("/Apply")]
+        """The ids of the commands that were to be applied."""
+        batches = [CommandBatch.FromString(request) for method, request in self.requests if "/Apply" in method]
         return [command.add.meta.command_id for batch in batches for command in batch.command]
 
 
 @contextlib.asynccontextmanager
 async def recording(address: str) -> AsyncIterator[tuple[str, Recorder]]:
-    """An address that leads to the service at `address`, and what was called there."""
+    """An address that leads to the service at `address`, and what is asked there."""
     async with grpc.aio.insecure_channel(address) as channel:
         recorder = Recorder(channel)
         server = grpc.aio.server()
@@ -60,7 +68,7 @@ async def recording(address: str) -> AsyncIterator[tuple[str, Recorder]]:
             yield f"{HOST}:{port}", recorder
         finally:
             # The notice may have come before the writer had its answer, which it gets.
-            await server.stop(5)
+            await server.stop(1)
 
 
 def column(database: Path, table: str, name: str) -> list[str]:

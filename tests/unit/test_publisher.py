@@ -206,6 +206,20 @@ class TestSending:
             await eventually(lambda: publisher.lag == 0)
         assert link.sent_ids() == [id_of(command) for command in (sent[1], *waiting)]
 
+    async def test_rows_that_were_read_before_they_are_told_of_are_sent_once(self) -> None:
+        link = FakeLink()
+        async with open_journal() as journal, publishing(journal, link, in_flight=1) as publisher:
+            # Not connected yet: they are read once it is.
+            sent = updates("c1", 3)
+            await journal.accept(sent)
+            link.connect()
+            await eventually(lambda: len(link.sent_ids()) == 3)
+            publisher._on_accepted(await journal.queued(0, 10, unsent=False))
+            last = updates("c1", 1)
+            await journal.accept(last)
+            await eventually(lambda: publisher.lag == 0)
+        assert link.sent_ids() == [id_of(command) for command in (*sent, *last)]
+
     async def test_a_full_tail_lags_and_leaves_nothing_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(publisher_module, "MAX_TAIL", 10)
         monkeypatch.setattr(publisher_module, "READ_AT_ONCE", 7)

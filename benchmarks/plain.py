@@ -6,6 +6,7 @@ GraphQL is executed by graphql-core alone.
 
 import os
 import sys
+from typing import Any
 
 
 def main() -> None:
@@ -31,12 +32,15 @@ def _unbatch() -> None:
     gather.Batch.add = lambda batch, *asked: not len(batch) and add(batch, *asked)  # type: ignore[method-assign]
     # Else what is sent one by one would also wait for one another.
     gather.IN_FLIGHT, gather.SLOW = 1000, 0.0
-    plainly = lambda call, *asked, **options: call._plain(*asked, **options)  # noqa: SLF001, E731
-    streamed.StreamedCall.__call__ = plainly  # type: ignore[method-assign, assignment]
+    streamed.StreamedCall.__call__ = _plainly  # type: ignore[method-assign, assignment]
     committer.MAX_GROUP = 1
     topics.BATCH_SIZE = 1
     holding.BATCH = 1
     writer._MOST_JOINED = 1  # noqa: SLF001
+
+
+def _plainly(call: Any, request: Any, **options: Any) -> Any:
+    return call._plain(request, **options)  # noqa: SLF001
 
 
 if __name__ == "__main__":

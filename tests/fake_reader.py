@@ -117,6 +117,14 @@ class FakeStore:
             news.put_nowait(what)
 
 
+def stored(count: int) -> FakeStore:
+    """A store with so many contacts: c0, c1, …"""
+    store = FakeStore()
+    for number in range(count):
+        store.contacts[f"c{number}"] = Contact(id=f"c{number}", name=f"name {number}")
+    return store
+
+
 class FakeReader(ReadClient):
     """A `ReadClient` without a reader. away: every call fails. extended: it knows more than the contract."""
 
@@ -236,9 +244,6 @@ class FullDatabase(ContractDatabase):
             return self._read(request)
 
         await self._streams.serve(requests, context, answer)
-
-    def end_streams(self) -> None:
-        self._streams.stop()
 
     def _read(self, request: ReadRequest) -> ReadReply:
         return ReadReply(

@@ -22,17 +22,14 @@ from contacts_read.server import ReaderServer
 from protocol.contact_pb2 import Contact
 from protocol.credentials import metadata_of
 from protocol.lifecycle import StartError, is_healthy
-from tests.fake_reader import ContractDatabase, FakeReader, FakeStore, FullDatabase, served
+from tests.fake_reader import ContractDatabase, FakeReader, FullDatabase, served, stored
 
 KINDS = ["in memory", "direct", "through the reader"]
 
 
 @pytest.fixture
 def store():
-    made = FakeStore()
-    for number in range(20):
-        made.contacts[f"c{number}"] = Contact(id=f"c{number}", name=f"name {number}")
-    return made
+    return stored(20)
 
 
 @pytest.fixture

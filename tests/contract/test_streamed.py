@@ -8,7 +8,6 @@ import pytest
 
 from contacts_write.client import WriteClient
 from database_service.server import DatabaseServer
-from protocol.contact_pb2 import Contact
 from protocol.contact_read_pb2 import ReadReply, ReadRequest
 from protocol.contact_read_pb2_grpc import ContactReaderStub
 from protocol.contact_write_pb2 import CommandBatch
@@ -16,7 +15,8 @@ from protocol.contact_write_pb2_grpc import ContactWriterStub
 from protocol.lifecycle import grpc_server, open_channel
 from protocol.streamed import StreamedAnswers, StreamedCall
 from tests.factories import add, contact_of, id_of, update
-from tests.fake_reader import FakeStore, FullDatabase, served
+from tests.fake_reader import FullDatabase, served, stored
+from tests.polling import eventually
 
 SECONDS = 10
 
@@ -51,10 +51,7 @@ class Peer:
 
 @pytest.fixture
 def store():
-    made = FakeStore()
-    for number in range(20):
-        made.contacts[f"c{number}"] = Contact(id=f"c{number}", name=f"name {number}")
-    return made
+    return stored(20)
 
 
 @pytest.fixture
@@ -62,12 +59,6 @@ async def peer(store):
     database = FullDatabase(store)
     async with served(database) as port, open_channel(f"127.0.0.1:{port}") as channel:
         yield Peer(database, channel)
-
-
-async def until(condition):
-    async with asyncio.timeout(SECONDS):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
 
 
 @contextlib.asynccontextmanager
@@ -86,7 +77,7 @@ async def test_calls_in_turn_share_one_stream(peer):
 async def test_calls_at_once_have_a_stream_each_and_leave_it_to_those_after_them(peer):
     peer.database.gate.clear()
     asked = [asyncio.create_task(peer.ask(f"c{number}")) for number in range(3)]
-    await until(lambda: len(peer.database.calls) == 3)
+    await eventually(lambda: len(peer.database.calls) == 3)
     peer.database.gate.set()
     assert await asyncio.gather(*asked) == [["name 0"], ["name 1"], ["name 2"]]
     await asyncio.gather(*[peer.ask("c7") for _ in range(3)])
@@ -104,9 +95,9 @@ async def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(peer)
 async def test_a_caller_that_leaves_takes_its_stream_along(peer):
     peer.database.gate.clear()
     asked = asyncio.create_task(peer.ask("c1"))
-    await until(lambda: peer.database.calls)
+    await eventually(lambda: peer.database.calls)
     asked.cancel()
-    await until(lambda: peer.database.abandoned == 1)
+    await eventually(lambda: peer.database.abandoned == 1)
     peer.database.gate.set()
     assert await peer.ask("c2") == ["name 2"]
 

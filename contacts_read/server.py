@@ -29,8 +29,8 @@ class ReaderServer:
     What it does not understand it passes on: unknown fields, statuses and their details arrive unchanged, so that a
     database that knows only the contract is recognised through it. UNAVAILABLE while the database is away.
     token, database_token: what callers have to send, and what the database asks for; "": none.
-    deadline: seconds that a call, or a request on a stream, may take, less when the caller gives less; streams last until
-    either side ends them.
+    deadline: seconds that a call, or a request on a stream, may take, less when the caller gives less; streams last
+    until either side ends them.
     max_calls: calls under way, streams among them; max_watchers: streams of notices. More get RESOURCE_EXHAUSTED.
     """
 

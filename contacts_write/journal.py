@@ -227,8 +227,12 @@ class Journal:
     # What publisher, sweep and retention need. All raise JournalUnavailable.
 
     async def queued(self, after: int, limit: int, *, unsent: bool) -> list[Entry]:
-        """The first QUEUED rows of this process after a number. unsent: but those that the broker has acknowledged."""
-        return await self._read(lambda: rows.queued_of(self.owner, after, limit, unsent=unsent))
+        """The first QUEUED rows of this process after a number. unsent: but those that the broker has acknowledged.
+
+        None that is committed, but not yet known here to be unsettled: listeners are still to be told of these.
+        """
+        head = self._committer.head
+        return await self._read(lambda: rows.queued_of(self.owner, after, head, limit, unsent=unsent))
 
     async def due_before(self, moment: datetime, after: tuple[datetime, int] | None, limit: int) -> list[Entry]:
         """The first unsettled rows, of all gateways, due before `moment` and after that of a due time and number."""

@@ -90,8 +90,8 @@ class CommandPublisher:
 
     @property
     def lag(self) -> int:
-        """How many commands of this process the broker has not acknowledged, at most."""
-        unread = max(0, self._head - self._cursor) if self._behind else len(self._tail)
+        """How many commands of this process the broker has not acknowledged, at most; 0 only once that is known."""
+        unread = max(1, self._head - self._cursor) if self._behind else len(self._tail)
         return unread + len(self._in_flight)
 
     @property

@@ -73,9 +73,13 @@ def entries(rows: QuerySet[Row]) -> list[Entry]:
     return [Entry._make(values) for values in rows.values_list(*Entry._fields)]
 
 
-def queued_of(owner: str, after: int, limit: int, *, unsent: bool) -> list[Entry]:
-    """The first QUEUED rows of a gateway after a number, in order. unsent: none that the broker has acknowledged."""
-    rows = Row.objects.using(database()).filter(settled_at=None, owner=owner, number__gt=after, state=State.QUEUED)
+def queued_of(owner: str, after: int, up_to: int, limit: int, *, unsent: bool) -> list[Entry]:
+    """The first QUEUED rows of a gateway behind a number, up to another, in order.
+
+    unsent: none that the broker has acknowledged.
+    """
+    rows = Row.objects.using(database()).filter(settled_at=None, owner=owner, state=State.QUEUED)
+    rows = rows.filter(number__gt=after, number__lte=up_to)
     if unsent:
         rows = rows.filter(sent_at=None)
     return entries(rows.order_by("number")[:limit])

@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
@@ -8,6 +9,7 @@ from asgiref.sync import sync_to_async
 
 from contacts_write import commands
 from contacts_write import publisher as publisher_module
+from contacts_write.committer import Committer
 from contacts_write.entry import Entry
 from contacts_write.errors import BrokerAway, NotCancellable
 from contacts_write.journal import Journal
@@ -220,6 +222,28 @@ class TestSending:
             await eventually(lambda: publisher.lag == 0)
         assert link.sent_ids() == [id_of(command) for command in (*sent, *last)]
 
+    async def test_a_row_that_is_committed_but_not_yet_known_during_a_look_into_the_journal_is_sent(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        committed, looked, real = threading.Event(), threading.Event(), Committer._add
+
+        def late(committer: Committer, accepted: list[Entry]) -> None:
+            committed.set()
+            assert looked.wait(5)
+            real(committer, accepted)
+
+        monkeypatch.setattr(Committer, "_add", late)
+        link = FakeLink()
+        async with open_journal() as journal, publishing(journal, link) as publisher:
+            (sent,) = updates("c1", 1)
+            accepting = asyncio.create_task(journal.accept([sent]))
+            await eventually(committed.is_set)
+            link.connect()
+            await eventually(lambda: not publisher.lag)
+            looked.set()
+            await accepting
+            await eventually(lambda: link.sent_ids() == [id_of(sent)])
+
     async def test_a_full_tail_lags_and_leaves_nothing_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(publisher_module, "MAX_TAIL", 10)
         monkeypatch.setattr(publisher_module, "READ_AT_ONCE", 7)
@@ -319,7 +343,7 @@ class TestSendingAgain:
             link.connect()
             (first,) = updates("c1", 1)
             await journal.accept([first])
-            await eventually(lambda: len(link.sent_ids()) == 1)
+            await eventually(lambda: publisher.lag == 0)
             link.messages.clear()
             real = journal.queued
 

@@ -20,7 +20,7 @@ from benchmarks.report import Run, as_json, keep, read_committed, show
 from benchmarks.scenarios import SCENARIOS
 from benchmarks.usage import Others
 from benchmarks.wrk import LoadFailed
-from protocol.lifecycle import StartError
+from cqrs.transport.process import StartError
 
 RATIOS = Path(__file__).with_name("ratios.json")
 # Scenarios between two measurements of the hello-world.

@@ -24,9 +24,9 @@ def main() -> None:
     django.setup()
     from django.conf import settings
 
-    from contacts_write.commands import add
-    from database_service.apply import apply
-    from database_service.queries import get_contacts, list_contacts
+    from cqrs.journal.commands import add
+    from cqrs.store.apply import apply
+    from cqrs.store.queries import get_contacts, list_contacts
 
     with sqlite3.connect(settings.CONTACTS.var / "contacts.sqlite3") as database:
         ids = [row[0] for row in database.execute("SELECT id FROM contact ORDER BY random() LIMIT 2000")]

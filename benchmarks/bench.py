@@ -16,9 +16,9 @@ from benchmarks.http import Client
 from benchmarks.ring import DELAY, Ring, environment_of, migrated
 from benchmarks.seed import sample_ids, seed
 from benchmarks.usage import cpu_seconds
-from cqrssite.chaos.ports import free_address
-from cqrssite.chaos.process import Process
-from cqrssite.health import answers_http
+from chaos.ports import free_address
+from chaos.process import Process
+from cqrssite.stack.health import answers_http
 
 # Requests before a load.
 _WARM = 300

@@ -12,12 +12,12 @@ class Counts:
     def __init__(self, var: Path) -> None:
         self._journal = sqlite3.connect(f"file:{var / 'gateway.sqlite3'}?mode=ro", uri=True)
         self._contacts = sqlite3.connect(f"file:{var / 'contacts.sqlite3'}?mode=ro", uri=True)
-        self._accepted_before = self._last("contacts_write_command", self._journal)
+        self._accepted_before = self._last("cqrs_command", self._journal)
         self._committed_before = self._last("notice", self._contacts)
 
     @property
     def accepted(self) -> int:
-        return self._last("contacts_write_command", self._journal) - self._accepted_before
+        return self._last("cqrs_command", self._journal) - self._accepted_before
 
     @property
     def committed(self) -> int:
@@ -41,7 +41,7 @@ class Counts:
         await until(lambda: not self._unsettled(), within=within, what="the journal knows the end of every command")
 
     def _unsettled(self) -> int:
-        query = "SELECT EXISTS (SELECT 1 FROM contacts_write_command WHERE settled_at IS NULL)"
+        query = "SELECT EXISTS (SELECT 1 FROM cqrs_command WHERE settled_at IS NULL)"
         return int(self._journal.execute(query).fetchone()[0])
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
 """The measure of all figures: the least that an ASGI server can be asked to do."""
 
-from cqrssite.routing import Message, Receive, Scope, Send
+from cqrssite.asgi_apps import Message, Receive, Scope, Send
 
 _START: Message = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"13")]}
 _BODY: Message = {"type": "http.response.body", "body": b"Hello, world!"}

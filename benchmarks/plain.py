@@ -21,22 +21,24 @@ def main() -> None:
 
 
 def _unbatch() -> None:
-    from contacts_read import gather
-    from contacts_write import committer, holding
-    from cqrssite.gateway import operations
-    from database_service import writer
-    from protocol import streamed, topics
+    from cqrs.journal import committer
+    from cqrs.query import batcher
+    from cqrs.store import command_writer
+    from cqrs.transport import persistent_calls
+    from cqrs.writer import delay_queue
+    from cqrssite.graphql.engine import executor
+    from protocol import topics
 
-    operations._calls = lambda _operation: None  # type: ignore[assignment]  # noqa: SLF001
-    add = gather.Batch.add
-    gather.Batch.add = lambda batch, *asked: not len(batch) and add(batch, *asked)  # type: ignore[method-assign]
+    executor._calls = lambda _operation: None  # type: ignore[assignment]  # noqa: SLF001
+    add = batcher.Batch.add
+    batcher.Batch.add = lambda batch, *asked: not len(batch) and add(batch, *asked)  # type: ignore[method-assign]
     # Else what is sent one by one would also wait for one another.
-    gather.IN_FLIGHT, gather.SLOW = 1000, 0.0
-    streamed.StreamedCall.__call__ = _plainly  # type: ignore[method-assign, assignment]
+    batcher.IN_FLIGHT, batcher.SLOW = 1000, 0.0
+    persistent_calls.StreamedCall.__call__ = _plainly  # type: ignore[method-assign, assignment]
     committer.MAX_GROUP = 1
     topics.BATCH_SIZE = 1
-    holding.BATCH = 1
-    writer._MOST_JOINED = 1  # noqa: SLF001
+    delay_queue.BATCH = 1
+    command_writer._MOST_JOINED = 1  # noqa: SLF001
 
 
 def _plainly(call: Any, request: Any, **options: Any) -> Any:

@@ -25,7 +25,7 @@ from benchmarks.http import Client
 from benchmarks.ring import Ring
 from benchmarks.usage import Meter, Times
 from benchmarks.wrk import LoadFailed
-from protocol.lifecycle import StartError
+from cqrs.transport.process import StartError
 
 PER_DOCUMENT = 100
 

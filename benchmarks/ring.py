@@ -10,11 +10,12 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
-from cqrssite.chaos.ports import free_address
-from cqrssite.chaos.process import Process
+from chaos.ports import free_address
+from chaos.process import Process
+from cqrs.transport.grpc_server import is_healthy
+from cqrs.transport.process import StartError
 from cqrssite.environment import BASE_DIR
-from cqrssite.health import answers_http, answers_mqtt
-from protocol.lifecycle import StartError, is_healthy
+from cqrssite.stack.health import answers_http, answers_mqtt
 
 DELAY = 3.0
 

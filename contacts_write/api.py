@@ -28,14 +28,14 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import DatabaseError
 
-from contacts_write import commands, operations, rows
-from contacts_write.acceptance import Acceptance
-from contacts_write.entry import Accepted, Entry
-from contacts_write.errors import JournalUnavailable
-from contacts_write.models import Command as Row
-from contacts_write.settlement import now, settlement_of
+from cqrs.journal import commands, operator_actions, rows
+from cqrs.journal.acceptance import Acceptance
+from cqrs.journal.entry import Accepted, Entry
+from cqrs.journal.errors import JournalUnavailable
+from cqrs.journal.models import Command as Row
+from cqrs.journal.settlement import now, settlement_of
+from cqrs.transport.backoff import describe
 from protocol.contact_write_pb2 import Command
-from protocol.lifecycle import describe
 from protocol.notice_pb2 import Notice
 
 Effect = Callable[[Sequence[Command]], Sequence[Notice]]
@@ -155,7 +155,7 @@ def _operate(kind: str, parked: Command, notice: int, actor: str, amended: Comma
     with _errors(), rows.writing():
         actor = commands.checked_actor(actor)
         delay = settings.CONTACTS.delay
-        entry = operations.operate(kind, parked, notice, actor=actor, delay=delay, amended=amended)
+        entry = operator_actions.operate(kind, parked, notice, actor=actor, delay=delay, amended=amended)
         _take_effect(entry)
         return entry.accepted()
 

@@ -18,10 +18,10 @@ from django.conf import settings  # noqa: E402
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware  # noqa: E402
 
 from cqrssite import wiring  # noqa: E402
-from cqrssite.gateway.http import GraphQLEndpoint  # noqa: E402
-from cqrssite.gateway.websocket import GraphQLConsumer  # noqa: E402
-from cqrssite.probes import Probes  # noqa: E402
-from cqrssite.routing import ByPath, Lifespan, refuse_socket  # noqa: E402
+from cqrssite.asgi_apps import ByPath, Lifespan, refuse_socket  # noqa: E402
+from cqrssite.graphql.http.endpoint import GraphQLEndpoint  # noqa: E402
+from cqrssite.graphql.websocket.consumer import GraphQLConsumer  # noqa: E402
+from cqrssite.readiness import Probes  # noqa: E402
 
 # Whitenoise hands static files over as streams, which Django reads whole under ASGI, with a warning. Ours are small.
 warnings.filterwarnings("ignore", "StreamingHttpResponse must consume synchronous iterators")

@@ -51,6 +51,7 @@ CSRF_TRUSTED_ORIGINS = CONTACTS.allowed_origins
 INSTALLED_APPS = [
     # Before staticfiles: of two commands by one name (runserver) Django takes the first.
     "cqrssite",
+    "cqrs",
     "contacts_read",
     "contacts_write",
     "database_service",
@@ -77,7 +78,7 @@ MIDDLEWARE = [
 
 ROOT_URLCONF = "cqrssite.urls"
 ASGI_APPLICATION = "cqrssite.asgi.application"
-GRAPHENE = {"SCHEMA": "cqrssite.gateway.schema.schema", "SCHEMA_OUTPUT": "cqrssite/gateway/schema.graphql"}
+GRAPHENE = {"SCHEMA": "cqrssite.graphql.schema.schema", "SCHEMA_OUTPUT": "cqrssite/graphql/schema.graphql"}
 
 TEMPLATES = [
     {
@@ -109,7 +110,7 @@ def _sqlite(name: str) -> dict[str, Any]:
 
 # `default`: the gateway's (users, sessions, the journal). `contacts`: the database service's.
 DATABASES = {"default": _sqlite("gateway"), "contacts": _sqlite("contacts")}
-DATABASE_ROUTERS = ["cqrssite.router.SideRouter"]
+DATABASE_ROUTERS = ["cqrssite.databases.SideRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_PASSWORD_VALIDATORS = [
@@ -131,7 +132,7 @@ LOGGING = {
     "formatters": {
         "line": {"format": "{asctime}.{msecs:03.0f} {levelname} {name}: {message}", "datefmt": "%H:%M:%S", "style": "{"}
     },
-    "filters": {"sparing": {"()": "cqrssite.sparing.Sparing"}},
+    "filters": {"sparing": {"()": "cqrssite.serving.log_filter.Sparing"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": CONTACTS.log_level},
     # At INFO they say every keepalive, every state and every socket.

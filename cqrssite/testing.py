@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 from contacts_write.api import taking_effect
-from database_service.apply import apply
+from cqrs.store.apply import apply
 from protocol.contact_write_pb2 import Command
 from protocol.notice_pb2 import Notice
 

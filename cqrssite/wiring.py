@@ -15,18 +15,18 @@ from asgiref.sync import sync_to_async
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from contacts_read.client import ReadClient
-from contacts_read.errors import ExtensionMissing, PositionTooOld, PositionUnknown, ReadError
-from contacts_read.feed import NoticeFeed, State
-from contacts_write.errors import JournalUnavailable
-from contacts_write.journal import Journal
-from contacts_write.mqtt import MqttLink
-from contacts_write.publisher import CommandPublisher
-from contacts_write.recognition import Recognition, Refusals
-from contacts_write.sweep import Sweep
+from cqrs.journal.errors import JournalUnavailable
+from cqrs.journal.journal import Journal
+from cqrs.journal.relay import CommandPublisher
+from cqrs.journal.sweep import Sweep
+from cqrs.query.client import ReadClient
+from cqrs.query.errors import ExtensionMissing, PositionTooOld, PositionUnknown, ReadError
+from cqrs.query.feed import NoticeFeed, State
+from cqrs.recovery.history_guard import Recognition, Refusals
+from cqrs.transport.mqtt import MqttLink
+from cqrs.transport.process import StartError, spare_collector
 from cqrssite.environment import Environment
 from protocol import topics
-from protocol.lifecycle import StartError, spare_collector
 
 log = logging.getLogger("cqrssite.wiring")
 

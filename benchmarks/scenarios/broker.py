@@ -10,9 +10,9 @@ from benchmarks.bench import Bench, until
 from benchmarks.figures import Figure, Unit
 from benchmarks.mqtt import open_peer
 from benchmarks.ring import environment_of, find_mosquitto, mosquitto
-from cqrssite.chaos.ports import free_address
-from cqrssite.chaos.process import Process
-from cqrssite.health import answers_mqtt
+from chaos.ports import free_address
+from chaos.process import Process
+from cqrssite.stack.health import answers_mqtt
 
 _TOPIC = "benchmark"
 # Bytes of one command in a message.

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 from benchmarks.bench import Bench
 from benchmarks.figures import Figure, Unit
 from benchmarks.ring import environment_of
+from cqrs.transport.process import StartError
 from cqrssite.environment import BASE_DIR
-from protocol.lifecycle import StartError
 
 _LABELS = {
     "apply_1": "database: commands applied, one a transaction",

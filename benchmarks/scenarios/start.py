@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 from benchmarks.bench import Bench
 from benchmarks.figures import Figure, Unit
 from benchmarks.ring import environment_of
-from cqrssite.chaos.ports import free_address
+from chaos.ports import free_address
+from cqrs.transport.process import StartError
 from cqrssite.environment import BASE_DIR
-from protocol.lifecycle import StartError
 
 _WITHIN = 90.0
 

@@ -2,7 +2,7 @@
 
 from argparse import ArgumentTypeError
 
-from protocol.lifecycle import split_address
+from cqrs.transport.addresses import split_address
 
 MAX_DELAY = 86_400
 

@@ -8,8 +8,8 @@ from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service as Driver
 
-from tests.probes import need_binary
-from tests.processes import Stack, logs_of_open_stacks
+from tests.support.probes import need_binary
+from tests.support.processes import Stack, logs_of_open_stacks
 
 HERE = Path(__file__).resolve().parent
 FLAGS = (

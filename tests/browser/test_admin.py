@@ -10,7 +10,7 @@ from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.browser.contacts import add_contact
-from tests.processes import Stack, run_manage
+from tests.support.processes import Stack, run_manage
 
 USER, PASSWORD = "ada", "correct horse battery"
 

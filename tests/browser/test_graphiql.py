@@ -9,7 +9,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.browser.contacts import add_contact
-from tests.processes import Stack
+from tests.support.processes import Stack
 
 # Seconds for what a page does.
 WITHIN = 40

@@ -9,7 +9,7 @@ from selenium.webdriver.common.by import By
 from tests.browser.contacts import add_contact
 from tests.browser.test_admin import PASSWORD, USER, messages, rows, until
 from tests.e2e.altered import program
-from tests.processes import Stack, run_manage
+from tests.support.processes import Stack, run_manage
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def stack() -> Iterator[Stack]:
 @pytest.fixture
 def admin(browser: Chrome, stack: Stack) -> Chrome:
     """A browser logged in, at the list of parked commands."""
-    browser.get(f"{stack.url}/admin/database_service/parkedcommand/")
+    browser.get(f"{stack.url}/admin/cqrs/parkedcommand/")
     browser.find_element(By.NAME, "username").send_keys(USER)
     browser.find_element(By.NAME, "password").send_keys(PASSWORD)
     browser.find_element(By.CSS_SELECTOR, "input[type=submit]").click()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cqrssite.chaos.report import excerpts
-from cqrssite.chaos.trial import Plan, Trial
+from chaos.report import excerpts
+from chaos.trial import Plan, Trial
 from cqrssite.settings import BASE_DIR
 
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from contacts_write import commands
-from contacts_write.client import Applied
-from contacts_write.holding import Held, Holding
-from contacts_write.writer import Writer
-from cqrssite.chaos.schedule import Fault, Round
-from cqrssite.chaos.trial import Plan, Trial
+from chaos.schedule import Fault, Round
+from chaos.trial import Plan, Trial
+from cqrs.journal import commands
+from cqrs.writer.apply_client import Applied
+from cqrs.writer.delay_queue import Held, Holding
+from cqrs.writer.writer import Writer
 from protocol import topics
 from protocol.contact_write_pb2 import CommandBatch, Undecodable
 

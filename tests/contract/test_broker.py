@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 import uvloop
 
-from contacts_write.broker import Broker
-from contacts_write.errors import BrokerAway
-from contacts_write.mqtt import MqttLink
-from protocol.lifecycle import StartError, split_address
+from cqrs.journal.errors import BrokerAway
+from cqrs.transport.addresses import split_address
+from cqrs.transport.broker import Broker
+from cqrs.transport.mqtt import MqttLink
+from cqrs.transport.process import StartError
 from protocol.topics import MAX_PAYLOAD
-from tests.polling import eventually
-from tests.probes import free_port, need_binary
+from tests.support.polling import eventually
+from tests.support.probes import free_port, need_binary
 
 USER, PASSWORD = "contacts", "secret"
 
@@ -158,7 +159,7 @@ async def test_a_message_over_the_limit_is_still_handed_on(broker: Any) -> None:
 async def test_a_broker_that_comes_back_is_found_again_with_its_topics(
     broker: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", logger="protocol.lifecycle")
+    caplog.set_level("INFO", logger="cqrs.transport.backoff")
     receiver, link = Receiver(broker.address, "A/B"), sender(broker.address)
     async with running(receiver, link):
         await broker.stop()
@@ -294,7 +295,7 @@ async def test_garbage_ends_its_connection_and_no_other() -> None:
 
 
 async def test_a_silent_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("contacts_write.broker.PATIENCE", 0.1)
+    monkeypatch.setattr("cqrs.transport.broker.PATIENCE", 0.1)
     async with Broker("127.0.0.1:0") as broker:
         reader, writer = await asyncio.open_connection(*split_address(broker.address))
         with contextlib.suppress(ConnectionError):
@@ -305,7 +306,7 @@ async def test_a_silent_connection_is_closed(monkeypatch: pytest.MonkeyPatch) ->
 async def test_a_subscriber_that_reads_nothing_is_dropped(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("contacts_write.broker.PATIENCE", 0.3)
+    monkeypatch.setattr("cqrs.transport.broker.PATIENCE", 0.3)
     async with Broker("127.0.0.1:0") as broker:
         reader, writer = await asyncio.open_connection(*split_address(broker.address), limit=1024)
         writer.write(b"\x10\x10\0\4MQTT\4\2\0\0\0\4lazy" + b"\x82\x08\0\1\0\3A/B\1")

@@ -11,17 +11,18 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from database_service import batch, notices, server, watch, writer
-from database_service.server import DatabaseServer
+from cqrs.store import command_writer, notices, server, unit_of_work, watch
+from cqrs.store.server import DatabaseServer
+from cqrs.transport.credentials import metadata_of
+from cqrs.transport.grpc_channel import open_channel
+from cqrs.transport.process import StartError
 from protocol.contact_pb2 import Contact, ContactReference, RequestResponse
 from protocol.contact_read_pb2 import ListContactsFilter, NoticesRequest, OutcomesRequest, ReadRequest, WatchRequest
 from protocol.contact_read_pb2_grpc import ContactReaderStub
 from protocol.contact_write_pb2 import CommandBatch, Undecodable, UndecodableBatch
 from protocol.contact_write_pb2_grpc import ContactWriterStub
-from protocol.credentials import metadata_of
-from protocol.lifecycle import StartError, open_channel
 from protocol.notice_pb2 import Notice, NoticeBatch
-from tests.factories import add, contact_of, id_of, meta, update
+from tests.support.factories import add, contact_of, id_of, meta, update
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["contacts"])
 
@@ -384,7 +385,7 @@ async def test_a_database_in_trouble_is_unavailable_and_nothing_is_lost(
 ):
     command = add()
     with monkeypatch.context() as trouble:
-        trouble.setattr(batch.Batch, "write", lambda self: self._cursor.execute("SELECT * FROM nowhere"))
+        trouble.setattr(unit_of_work.Batch, "write", lambda self: self._cursor.execute("SELECT * FROM nowhere"))
         for _ in range(3):
             async with refusal(grpc.StatusCode.UNAVAILABLE) as details:
                 await database.write.Apply(CommandBatch(command=[command]))
@@ -413,18 +414,18 @@ async def test_a_defect_in_following_the_notices_is_told_to_who_watches(
 
 
 async def test_parked_commands_are_retried_by_the_service(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(writer, "_RETRY_EVERY", 0.01)
+    monkeypatch.setattr(command_writer, "_RETRY_EVERY", 0.01)
     command = add("Ada")
     later = update(contact_of(command), "Grace", depends_on=id_of(command))
     broken = [True]
-    decide = batch.decide
+    decide = unit_of_work.decide
 
     def failing(contact: Contact | None, its: Any) -> Any:
         if broken and id_of(its) == id_of(command):
             raise ZeroDivisionError
         return decide(contact, its)
 
-    monkeypatch.setattr(batch, "decide", failing)
+    monkeypatch.setattr(unit_of_work, "decide", failing)
     async with serving() as database, Watcher(database, "0") as watcher:
         await database.write.Apply(CommandBatch(command=[command, later]))
         await watcher.seen(2)

@@ -11,11 +11,12 @@ import pytest
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from contacts_read.client import ReadClient
-from contacts_read.server import ReaderServer
-from database_service.server import DatabaseServer
+from cqrs.query.client import ReadClient
+from cqrs.query.reader import ReaderServer
+from cqrs.store.server import DatabaseServer
+from cqrs.transport.grpc_channel import open_channel
+from cqrs.transport.grpc_server import is_healthy
 from protocol import contact_read_pb2, contact_write_pb2
-from protocol.lifecycle import is_healthy, open_channel
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["contacts"])
 

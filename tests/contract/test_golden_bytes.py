@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import grpc
 import pytest
 
-from database_service import apply as apply_module
-from database_service.server import DatabaseServer
+from cqrs.store import apply as apply_module
+from cqrs.store.server import DatabaseServer
+from cqrs.transport.grpc_channel import open_channel
 from protocol.contact_pb2 import Contact, ContactReference
 from protocol.contact_read_pb2 import ListContactsFilter
-from protocol.lifecycle import open_channel
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["contacts"])
 

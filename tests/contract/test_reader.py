@@ -9,20 +9,21 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from contacts_read.client import ReadClient
-from contacts_read.errors import (
+from cqrs.query.client import ReadClient
+from cqrs.query.errors import (
     ExtensionMissing,
     PositionInvalid,
     PositionTooOld,
     PositionUnknown,
     ReaderUnavailable,
 )
-from contacts_read.feed import NoticeFeed
-from contacts_read.server import ReaderServer
+from cqrs.query.feed import NoticeFeed
+from cqrs.query.reader import ReaderServer
+from cqrs.transport.credentials import metadata_of
+from cqrs.transport.grpc_server import is_healthy
+from cqrs.transport.process import StartError
 from protocol.contact_pb2 import Contact
-from protocol.credentials import metadata_of
-from protocol.lifecycle import StartError, is_healthy
-from tests.fake_reader import ContractDatabase, FakeReader, FullDatabase, served, stored
+from tests.support.fake_reader import ContractDatabase, FakeReader, FullDatabase, served, stored
 
 KINDS = ["in memory", "direct", "through the reader"]
 
@@ -353,7 +354,7 @@ async def test_the_database_gets_the_deadline_of_the_caller_and_no_more_than_the
 
 
 async def test_the_reader_says_in_one_line_that_the_database_is_away(unused_address, caplog):
-    caplog.set_level(logging.INFO, "contacts_read.server")
+    caplog.set_level(logging.INFO, "cqrs.query.reader")
     async with reading_from(unused_address) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await channel.unary_unary("/protocol.ContactReader/Read")(b"", timeout=5)
@@ -363,7 +364,7 @@ async def test_the_reader_says_in_one_line_that_the_database_is_away(unused_addr
 
 
 async def test_the_reader_starts_before_the_database(store, unused_address, caplog):
-    caplog.set_level(logging.INFO, "contacts_read.server")
+    caplog.set_level(logging.INFO, "cqrs.query.reader")
     async with ReaderServer("127.0.0.1:0", unused_address).serving() as port, ReadClient(f"127.0.0.1:{port}") as client:
         read = asyncio.create_task(client.get_contact("c1", timeout=10))
         await until(lambda: "waiting" in caplog.text)

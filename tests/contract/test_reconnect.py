@@ -2,7 +2,7 @@
 
 import asyncio
 
-from contacts_write.mqtt import MqttLink
+from cqrs.transport.mqtt import MqttLink
 
 
 async def test_a_connection_that_ends_before_it_is_accepted_is_tried_again_at_once() -> None:

@@ -6,17 +6,18 @@ import contextlib
 import grpc
 import pytest
 
-from contacts_write.client import WriteClient
-from database_service.server import DatabaseServer
+from cqrs.store.server import DatabaseServer
+from cqrs.transport.grpc_channel import open_channel
+from cqrs.transport.grpc_server import grpc_server
+from cqrs.transport.persistent_calls import StreamedAnswers, StreamedCall
+from cqrs.writer.apply_client import WriteClient
 from protocol.contact_read_pb2 import ReadReply, ReadRequest
 from protocol.contact_read_pb2_grpc import ContactReaderStub
 from protocol.contact_write_pb2 import CommandBatch
 from protocol.contact_write_pb2_grpc import ContactWriterStub
-from protocol.lifecycle import grpc_server, open_channel
-from protocol.streamed import StreamedAnswers, StreamedCall
-from tests.factories import add, contact_of, id_of, update
-from tests.fake_reader import FullDatabase, served, stored
-from tests.polling import eventually
+from tests.support.factories import add, contact_of, id_of, update
+from tests.support.fake_reader import FullDatabase, served, stored
+from tests.support.polling import eventually
 
 SECONDS = 10
 

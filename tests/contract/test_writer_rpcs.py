@@ -9,18 +9,18 @@ from typing import Any
 import grpc
 import pytest
 
-from contacts_write import client as client_module
-from contacts_write.client import WriteClient
-from contacts_write.decoding import undecodable
-from contacts_write.holding import Held, Holding
+from cqrs.transport.grpc_server import grpc_server
+from cqrs.writer import apply_client as client_module
+from cqrs.writer.apply_client import WriteClient
+from cqrs.writer.decoding import undecodable
+from cqrs.writer.delay_queue import Held, Holding
 from protocol import topics
 from protocol.contact_pb2 import Contact, ContactReference, RequestResponse
 from protocol.contact_write_pb2 import ApplyReply, Command, CommandBatch, UndecodableBatch
 from protocol.contact_write_pb2_grpc import ContactWriterServicer, add_ContactWriterServicer_to_server
-from protocol.lifecycle import grpc_server
-from tests import factories
-from tests.polling import eventually
-from tests.probes import free_port
+from tests.support import factories
+from tests.support.polling import eventually
+from tests.support.probes import free_port
 
 SERVICE = "protocol.ContactWriter"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.clients import Client
-from tests.processes import Stack, logs_of_open_stacks
+from tests.support.processes import Stack, logs_of_open_stacks
 
 HERE = Path(__file__).resolve().parent
 

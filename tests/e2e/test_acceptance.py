@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.burst import add_all
 from tests.e2e.clients import LIST_CONTACTS, Client, subscribed
 from tests.e2e.scenario import act_out_the_example
-from tests.processes import Stack
+from tests.support.processes import Stack
 
 DELAY = 3.0
 BURST = 500

@@ -11,8 +11,8 @@ import pytest
 
 from tests.e2e.altered import program
 from tests.e2e.clients import ADD, UPDATE, Client, subscribed
-from tests.probes import until
-from tests.processes import START, Stack
+from tests.support.probes import until
+from tests.support.processes import START, Stack
 
 HOUR = 3600
 DELAY = 1.0

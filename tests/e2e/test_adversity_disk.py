@@ -16,10 +16,10 @@ from contextlib import closing
 
 import pytest
 
-from contacts_write.models import Command
-from database_service.models import ParkedCommand
+from cqrs.journal.models import Command
+from cqrs.store.models import ParkedCommand
 from tests.e2e.clients import ADD, LIST_CONTACTS, Client, Json, eventually, subscribed
-from tests.processes import Service, Stack
+from tests.support.processes import Service, Stack
 
 if sys.platform != "linux":
     pytest.skip("the limits of another process can be set on Linux alone", allow_module_level=True)

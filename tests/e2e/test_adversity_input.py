@@ -14,10 +14,10 @@ import httpx
 import pytest
 import websockets
 
-from database_service.models import Undecodable
+from cqrs.store.models import Undecodable
 from protocol import topics
 from tests.e2e.clients import ADD, Client, eventually, subscribed
-from tests.processes import Stack
+from tests.support.processes import Stack
 
 WITHIN = 10.0
 TEN_MEGABYTES = 10 * 1024 * 1024

@@ -10,7 +10,7 @@ from tests.e2e.altered import program
 from tests.e2e.burst import add_all
 from tests.e2e.clients import Client, Notices, eventually, subscribed
 from tests.e2e.topics import Heard, listening
-from tests.processes import Stack
+from tests.support.processes import Stack
 
 DELAY = 0.5
 # Seconds in which what waited flows once all is there again.

@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.clients import ADD, Client, eventually, subscribed
 from tests.e2e.topics import listening
-from tests.processes import Service, Stack, run_manage
+from tests.support.processes import Service, Stack, run_manage
 
 PENDING = 100_000
 # Bytes that a pending command may take in each process.
@@ -17,8 +17,8 @@ LIMIT = 50
 
 _JOURNAL = f"""
 import asyncio
-from contacts_write import commands
-from contacts_write.journal import Journal
+from cqrs.journal import commands
+from cqrs.journal.journal import Journal
 
 async def main():
     async with Journal(3600, {2 * PENDING}, "an earlier gateway") as journal:

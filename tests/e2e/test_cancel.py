@@ -7,8 +7,8 @@ import pytest
 
 from protocol.ids import contact_id_of, new_command_id
 from tests.e2e.clients import CONTACT, UPDATE, Client, Json, eventually, subscribed
-from tests.probes import HOST, free_port
-from tests.processes import Stack
+from tests.support.probes import HOST, free_port
+from tests.support.processes import Stack
 
 DELAY = 1.0
 RACES = 40

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
+from cqrs.transport.credentials import metadata_of
 from protocol.contact_pb2 import Contact, ContactReference
 from protocol.contact_read_pb2 import ListContactsFilter
 from protocol.contact_read_pb2_grpc import ContactReaderStub
 from protocol.contact_write_pb2_grpc import ContactWriterStub
-from protocol.credentials import metadata_of
 from tests.e2e.scenario import act_out_the_example
-from tests.probes import HOST, answers_grpc, free_port
-from tests.processes import Stack, manage
+from tests.support.probes import HOST, answers_grpc, free_port
+from tests.support.processes import Stack, manage
 
 DELAY = 0.3
 READ, WRITE = "the-read-token", "the-write-token"

@@ -7,8 +7,8 @@ import pytest
 
 from protocol.ids import contact_id_of, new_command_id
 from tests.e2e.clients import Client, Json, eventually, subscribed
-from tests.probes import HOST, free_port
-from tests.processes import Stack
+from tests.support.probes import HOST, free_port
+from tests.support.processes import Stack
 
 ADD_BY_KEY = """mutation($key: String, $name: String!) {
   addContact(name: $name, commandId: $key) { status message commandId contactId takesEffectAt takesEffectInMs } }"""

@@ -7,7 +7,7 @@ import pytest
 
 from tests.e2e.clients import Client, eventually, subscribed
 from tests.e2e.load import Accepted, assert_each_took_effect_once, light_load
-from tests.processes import Stack
+from tests.support.processes import Stack
 
 # Seconds from the restart of a process, once it answers, until all is as if nothing had been.
 RECOVERED = 10.0

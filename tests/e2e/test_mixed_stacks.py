@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.e2e.clients import CONTACT, DELETE, UPDATE, Client, eventually, subscribed
-from tests.probes import HOST, free_port, until
-from tests.processes import Stack
+from tests.support.probes import HOST, free_port, until
+from tests.support.processes import Stack
 
 DELAY = 0.3
 WITHIN = 10.0

@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.clients import Client, subscribed
 from tests.e2e.scenario import act_out_the_example
-from tests.processes import Stack
+from tests.support.processes import Stack
 
 pytestmark = pytest.mark.mosquitto
 

@@ -8,8 +8,8 @@ import pytest
 
 from tests.e2e.clients import DELETE, UPDATE, Client, subscribed
 from tests.e2e.scenario import act_out_the_example
-from tests.probes import HOST, free_port
-from tests.processes import Stack
+from tests.support.probes import HOST, free_port
+from tests.support.processes import Stack
 
 DELAY = 0.3
 ROUNDS = 10

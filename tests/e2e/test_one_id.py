@@ -11,13 +11,13 @@ from pathlib import Path
 import grpc
 import httpx
 
-from contacts_write.models import Command
-from database_service.models import Notice
+from cqrs.journal.models import Command
+from cqrs.store.models import Notice
 from protocol.contact_write_pb2 import CommandBatch
 from tests.e2e.clients import Client, eventually, subscribed
 from tests.e2e.topics import listening
-from tests.probes import HOST, until
-from tests.processes import Stack, logs_of_open_stacks, run_manage
+from tests.support.probes import HOST, until
+from tests.support.processes import Stack, logs_of_open_stacks, run_manage
 
 PASSWORD = "correct horse battery staple"
 # Those that know a command by its id. Broker and reader pass bytes on and know none; they log no commands.
@@ -126,7 +126,7 @@ async def test_a_commands_id_is_one_and_the_same_from_the_answer_to_the_admin() 
             assert set(re.findall(r"command=(\S+)", service.log())) <= {command_id}, name
 
         async with logged_in(stack) as browser:
-            for changelist in ("contacts_write/command", "database_service/notice"):
+            for changelist in ("cqrs/command", "cqrs/notice"):
                 listed = (await browser.get(f"/admin/{changelist}/?command_id={command_id}")).text
                 (link,) = set(re.findall(rf'href="(/admin/{changelist}/\d+/change/[^"]*)"', listed))
                 assert command_id in (await browser.get(html.unescape(link))).text

@@ -8,9 +8,9 @@ from contextlib import closing
 import aiomqtt
 import pytest
 
-from database_service.models import Undecodable
+from cqrs.store.models import Undecodable
 from tests.e2e.clients import CONTACT, LIST_CONTACTS, UPDATE, Client, Json, Notices, eventually, subscribed
-from tests.processes import Stack
+from tests.support.processes import Stack
 
 DELAY = 0.3
 WITHIN = 10.0

@@ -10,15 +10,15 @@ import aiomqtt
 import httpx
 import pytest
 
-from database_service.models import ParkedCommand
+from cqrs.store.models import ParkedCommand
 from protocol.contact_pb2 import Contact
 from tests.e2e.altered import program
 from tests.e2e.clients import UPDATE, Client, Json, Notices, eventually, subscribed
-from tests.processes import Stack, run_manage
+from tests.support.processes import Stack, run_manage
 
 DELAY = 0.3
 WITHIN = 15.0
-LIST = "/admin/database_service/parkedcommand/"
+LIST = "/admin/cqrs/parkedcommand/"
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 
 from cqrssite.environment import BASE_DIR
 from tests.e2e.clients import Client, eventually, subscribed
-from tests.processes import Stack
+from tests.support.processes import Stack
 
 README = (BASE_DIR / "README.md").read_text()
 DOCUMENTS = re.findall(r"```graphql\n(.*?)```", README, re.DOTALL)

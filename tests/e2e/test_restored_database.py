@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from database_service.models import ParkedCommand
+from cqrs.store.models import ParkedCommand
 from protocol.ids import new_command_id
 from tests.e2e.altered import program
 from tests.e2e.clients import DELETE, UPDATE, Client, Json, Notices, eventually, subscribed
-from tests.probes import HOST, free_port
-from tests.processes import Stack, run_manage
+from tests.support.probes import HOST, free_port
+from tests.support.processes import Stack, run_manage
 
 DELAY = 0.3
 # Seconds in which gateways have noticed what happened, or gone on.
@@ -324,7 +324,7 @@ async def test_an_older_journal_hears_of_what_the_database_has_done_since(
 # As an operator would in the admin.
 DISCARD_WHAT_FAILED = """
 import contacts_write
-from database_service.models import ParkedCommand
+from cqrs.store.models import ParkedCommand
 from protocol.contact_write_pb2 import Command
 for row in ParkedCommand.objects.filter(behind=""):
     contacts_write.discard_command(Command.FromString(bytes(row.payload)), row.notice, actor="grace")

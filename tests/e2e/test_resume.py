@@ -10,7 +10,7 @@ import websockets
 
 from tests.e2e.burst import add_all
 from tests.e2e.clients import Client, Json, subscribed
-from tests.processes import Stack, manage
+from tests.support.processes import Stack, manage
 
 SOCKETS = 1000
 MISSED = 20

@@ -12,8 +12,8 @@ from contextlib import AsyncExitStack, closing
 import pytest
 
 from tests.e2e.clients import Client, eventually, subscribed
-from tests.probes import is_whole, until
-from tests.processes import Service, Stack, manage
+from tests.support.probes import is_whole, until
+from tests.support.processes import Service, Stack, manage
 
 NAMES = ("broker", "database", "reader", "writer", "gateway")
 
@@ -48,7 +48,7 @@ def serving_by(log: str) -> list[str]:
 def owners(stack: Stack) -> list[int]:
     """The processes whose commands are in the journal."""
     with closing(sqlite3.connect(stack.var / "gateway.sqlite3")) as database:
-        found = database.execute("SELECT DISTINCT owner FROM contacts_write_command").fetchall()
+        found = database.execute("SELECT DISTINCT owner FROM cqrs_command").fetchall()
     return [int(owner.rsplit("-", 2)[1]) for (owner,) in found]
 
 

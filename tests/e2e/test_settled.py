@@ -9,8 +9,8 @@ import pytest
 from protocol.ids import new_command_id
 from tests.e2e.altered import program
 from tests.e2e.clients import ADD, CONTACT, DELETE, UPDATE, Client, Json, eventually, subscribed
-from tests.probes import HOST, free_port
-from tests.processes import Stack
+from tests.support.probes import HOST, free_port
+from tests.support.processes import Stack
 
 DELAY = 0.3
 WITHIN = 10.0

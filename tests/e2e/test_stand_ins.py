@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.clients import ADD_CONTACT, CONTACT, DELETE_CONTACT, LIST_CONTACTS, UPDATE_CONTACT, Client, eventually
-from tests.processes import Stack
+from tests.support.processes import Stack
 
 pytestmark = pytest.mark.mosquitto
 

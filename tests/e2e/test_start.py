@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.clients import Client, subscribed
-from tests.probes import HOST, free_port, until
-from tests.processes import Stack, manage
+from tests.support.probes import HOST, free_port, until
+from tests.support.processes import Stack, manage
 
 
 async def test_services_start_in_any_order_and_say_in_one_line_what_they_wait_for() -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.e2e.burst import add_all
 from tests.e2e.clients import Client, subscribed
 from tests.e2e.load import Accepted, assert_each_took_effect_once, light_load
-from tests.processes import Stack, manage
+from tests.support.processes import Stack, manage
 
 WITHIN = 10.0
 BURST = 300

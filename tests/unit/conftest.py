@@ -2,11 +2,11 @@
 
 import pytest
 
-from database_service import apply as apply_module
-from database_service import batch
+from cqrs.store import apply as apply_module
+from cqrs.store import unit_of_work
 from protocol.contact_pb2 import Contact as ContactMessage
 from protocol.contact_write_pb2 import Command
-from tests.factories import id_of
+from tests.support.factories import id_of
 
 
 @pytest.fixture
@@ -21,12 +21,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def defects(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Ids of commands that the deciding code fails on, to be filled."""
     ids: set[str] = set()
-    real = batch.decide
+    real = unit_of_work.decide
 
     def decide(contact: ContactMessage | None, command: Command):
         if id_of(command) in ids:
             raise ZeroDivisionError("a planted defect")
         return real(contact, command)
 
-    monkeypatch.setattr(batch, "decide", decide)
+    monkeypatch.setattr(unit_of_work, "decide", decide)
     return ids

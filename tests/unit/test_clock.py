@@ -5,14 +5,14 @@ from datetime import timedelta
 import pytest
 from asgiref.sync import sync_to_async
 
-from contacts_write import journal as journal_module
-from contacts_write.models import Command as Row
-from contacts_write.settlement import now
-from database_service import parked
-from database_service.database import ALIAS, now_ms
-from database_service.models import ParkedCommand
-from tests.journals import notice, uses_the_journal
-from tests.unit.test_sweep import Gateway, age, gateway
+from cqrs.journal import journal as journal_module
+from cqrs.journal.models import Command as Row
+from cqrs.journal.settlement import now
+from cqrs.store import dead_letters
+from cqrs.store.database import ALIAS, now_ms
+from cqrs.store.models import ParkedCommand
+from tests.support.journals import notice, uses_the_journal
+from tests.unit.journal.test_sweep import Gateway, age, gateway
 
 HOUR = timedelta(hours=1)
 
@@ -54,7 +54,7 @@ async def test_what_is_due_in_an_hour_is_asked_for_once_its_delay_has_passed() -
 async def test_what_fills_pages_and_is_due_in_an_hour_hides_nothing_that_is_overdue(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("contacts_write.sweep.ASK_AT_ONCE", 2)
+    monkeypatch.setattr("cqrs.journal.sweep.ASK_AT_ONCE", 2)
     async with gateway() as one:
         await one.first_round()
         ahead = await one.send("a1", "a2", "a3", "a4", "a5")
@@ -94,13 +94,13 @@ def test_a_parked_command_is_tried_again_whatever_the_clock_does(wait: int) -> N
     made = ParkedCommand(command_id="c", contact_id="x", parked_at=now_is, notice=1, payload=b"", cause="a defect")
     made.next_attempt_at = now_is + wait
     made.save(using=ALIAS)
-    assert [row.command_id for row in parked.due(now_is, 10)] == ["c"]
+    assert [row.command_id for row in dead_letters.due(now_is, 10)] == ["c"]
 
 
 @pytest.mark.django_db(databases=[ALIAS])
 def test_a_parked_command_that_waits_its_turn_is_left() -> None:
     now_is = now_ms()
     made = ParkedCommand(command_id="c", contact_id="x", parked_at=now_is, notice=1, payload=b"", cause="a defect")
-    made.next_attempt_at = now_is + 1000 * 2 ** (parked.RETRIES - 1)
+    made.next_attempt_at = now_is + 1000 * 2 ** (dead_letters.RETRIES - 1)
     made.save(using=ALIAS)
-    assert parked.due(now_is, 10) == []
+    assert dead_letters.due(now_is, 10) == []

@@ -6,8 +6,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from contacts_read.server import ReaderServer
-from protocol.lifecycle import StartError, run
+from cqrs.query.reader import ReaderServer
+from cqrs.transport.process import StartError, run
 
 
 class Command(BaseCommand):

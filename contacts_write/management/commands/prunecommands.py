@@ -5,9 +5,9 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from contacts_write import rows
-from contacts_write.settlement import now
-from protocol.lifecycle import describe
+from cqrs.journal import rows
+from cqrs.journal.settlement import now
+from cqrs.transport.backoff import describe
 
 
 class Command(BaseCommand):

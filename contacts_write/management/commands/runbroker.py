@@ -6,11 +6,11 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from contacts_write.broker import Broker
 from contacts_write.management import arguments
-from protocol.lifecycle import StartError, run, stop_signal
+from cqrs.transport.broker import Broker
+from cqrs.transport.process import StartError, run, stop_signal
 
-log = logging.getLogger("contacts_write.broker")
+log = logging.getLogger("cqrs.transport.broker")
 
 
 class Command(BaseCommand):

@@ -6,11 +6,11 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from contacts_write.client import WriteClient
 from contacts_write.management import arguments
-from contacts_write.mqtt import MqttLink
-from contacts_write.writer import Writer
-from protocol.lifecycle import run, stop_signal
+from cqrs.transport.mqtt import MqttLink
+from cqrs.transport.process import run, stop_signal
+from cqrs.writer.apply_client import WriteClient
+from cqrs.writer.writer import Writer
 
 
 class Command(BaseCommand):

@@ -5,9 +5,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from cqrssite.chaos.report import excerpts
-from cqrssite.chaos.trial import Plan, Trial
-from protocol.lifecycle import StartError
+from chaos.report import excerpts
+from chaos.trial import Plan, Trial
+from cqrs.transport.process import StartError
 
 
 class Command(BaseCommand):

@@ -10,14 +10,14 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from contacts_read.client import ReadClient
-from contacts_read.errors import ReadError
-from contacts_write.errors import CommandError as WriteError
-from contacts_write.mqtt import MqttLink
-from contacts_write.replay import Replay, Replayed
-from contacts_write.replay_rows import Plan
+from cqrs.journal.errors import CommandError as WriteError
+from cqrs.query.client import ReadClient
+from cqrs.query.errors import ReadError
+from cqrs.recovery.redrive import Replay, Replayed
+from cqrs.recovery.redrive_rows import Plan
+from cqrs.transport.mqtt import MqttLink
+from cqrs.transport.process import StartError, run
 from cqrssite.wiring import REFUSALS, check_migrated
-from protocol.lifecycle import StartError, run
 
 # Ids of commands that are shown of those that did not go as they went at first.
 SHOWN = 10

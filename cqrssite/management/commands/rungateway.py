@@ -12,11 +12,11 @@ import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from cqrssite.coalescing import CoalescingProtocol
-from cqrssite.spare_sockets import SpareSockets
-from protocol.lifecycle import split_address
+from cqrs.transport.addresses import split_address
+from cqrssite.serving.spare_sockets import SpareSockets
+from cqrssite.serving.write_corking import CoalescingProtocol
 
-log = logging.getLogger("cqrssite.gateway")
+log = logging.getLogger("cqrssite.graphql")
 
 # A WebSocket message over this is refused with close code 1009, in bytes.
 MAX_SOCKET_MESSAGE = 1024 * 1024

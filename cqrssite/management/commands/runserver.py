@@ -8,9 +8,9 @@ from daphne.server import Server, twisted_loop
 from django.conf import settings
 from django.core.management.base import CommandError
 
-from cqrssite.stack import check_free
+from cqrs.transport.process import StartError
+from cqrssite.stack.supervisor import check_free
 from cqrssite.wiring import Gateway, check_migrated
-from protocol.lifecycle import StartError
 
 
 class GatewayServer(Server):

@@ -9,11 +9,11 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
-from cqrssite.console import Console, wants_colour
+from cqrs.transport.process import StartError, run
 from cqrssite.environment import MAX_GATEWAYS
-from cqrssite.services import NAMES, services, urls
-from cqrssite.stack import Stack
-from protocol.lifecycle import StartError, run
+from cqrssite.stack.console import Console, wants_colour
+from cqrssite.stack.services import NAMES, services, urls
+from cqrssite.stack.supervisor import Stack
 
 
 class Command(BaseCommand):

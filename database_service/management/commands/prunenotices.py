@@ -8,8 +8,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
-from database_service import notices
-from database_service.database import now_ms
+from cqrs.store import notices
+from cqrs.store.database import now_ms
 
 
 class Command(BaseCommand):

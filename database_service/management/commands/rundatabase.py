@@ -7,8 +7,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from database_service.server import DatabaseServer
-from protocol.lifecycle import StartError, run
+from cqrs.store.server import DatabaseServer
+from cqrs.transport.process import StartError, run
 
 
 class Command(BaseCommand):

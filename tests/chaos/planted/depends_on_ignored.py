@@ -4,7 +4,7 @@ from tests.chaos.planted import manage
 
 
 def plant() -> None:
-    from database_service.batch import Batch
+    from cqrs.store.unit_of_work import Batch
 
     Batch._blocker = lambda _batch, _command_id: ""
 

@@ -8,9 +8,9 @@ from tests.chaos.planted import manage
 
 
 def plant() -> None:
-    from contacts_write.commands import body_of
-    from contacts_write.committer import Committer, _Accept
-    from contacts_write.entry import Accepted
+    from cqrs.journal.commands import body_of
+    from cqrs.journal.committer import Committer, _Accept
+    from cqrs.journal.entry import Accepted
     from protocol.contact_write_pb2 import Command
 
     async def accept(committer: Committer, commands: Sequence[Command], fresh: bool) -> list[Accepted]:

@@ -8,9 +8,9 @@ from tests.chaos.planted import manage
 def plant() -> None:
     from django.db import connections
 
-    from database_service import rows
-    from database_service.batch import Batch
-    from database_service.offer import Offer
+    from cqrs.store import rows
+    from cqrs.store.incoming import Offer
+    from cqrs.store.unit_of_work import Batch
 
     learn, take = Batch._learn, Batch._take
 

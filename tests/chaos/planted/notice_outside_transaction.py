@@ -7,11 +7,11 @@ from tests.chaos.planted import manage
 
 
 def plant() -> None:
-    from database_service import apply, rows
-    from database_service.batch import Applied
-    from database_service.database import cursor
-    from database_service.messages import NoticeRow
-    from database_service.offer import Offer
+    from cqrs.store import apply, rows
+    from cqrs.store.database import cursor
+    from cqrs.store.incoming import Offer
+    from cqrs.store.messages import NoticeRow
+    from cqrs.store.unit_of_work import Applied
 
     insert, apply_offers = rows.insert_notices, apply._apply
     waiting: list[NoticeRow] = []

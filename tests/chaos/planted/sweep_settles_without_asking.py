@@ -7,7 +7,7 @@ from tests.chaos.planted import manage
 
 
 def plant() -> None:
-    from contacts_write.sweep import Sweep
+    from cqrs.journal.sweep import Sweep
     from protocol.notice_pb2 import Notice
 
     init = Sweep.__init__

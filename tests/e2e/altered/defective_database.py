@@ -4,19 +4,19 @@ from tests.e2e.altered import manage, told
 
 
 def alter() -> None:
-    from database_service import batch
-    from database_service.batch import Outcome
+    from cqrs.store import unit_of_work
+    from cqrs.store.unit_of_work import Outcome
     from protocol.contact_pb2 import Contact
     from protocol.contact_write_pb2 import Command
 
-    decide = batch.decide
+    decide = unit_of_work.decide
 
     def decide_or_fail(contact: Contact | None, command: Command) -> Outcome:
         if "defect" in command.add.name + command.update.name and not told("mended"):
             raise ZeroDivisionError("a planted defect")
         return decide(contact, command)
 
-    batch.decide = decide_or_fail
+    unit_of_work.decide = decide_or_fail
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ from tests.e2e.altered import manage
 
 
 def alter() -> None:
-    from contacts_write.commands import meta_of
-    from contacts_write.holding import Held, Holding
+    from cqrs.journal.commands import meta_of
+    from cqrs.writer.delay_queue import Held, Holding
     from protocol.contact_write_pb2 import Command
 
     hold = Holding.hold

@@ -7,18 +7,18 @@ from tests.e2e.altered import manage, told
 
 
 def alter() -> None:
-    from database_service import writer
-    from database_service.batch import Applied
+    from cqrs.store import command_writer
+    from cqrs.store.unit_of_work import Applied
     from protocol.contact_write_pb2 import Command
 
-    apply = writer.apply
+    apply = command_writer.apply
 
     def apply_slowly(commands: Sequence[Command]) -> Applied:
         if commands:
             time.sleep(float(told("slow") or 0))
         return apply(commands)
 
-    writer.apply = apply_slowly
+    command_writer.apply = apply_slowly
 
 
 if __name__ == "__main__":

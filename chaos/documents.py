@@ -1,0 +1,89 @@
+"""The GraphQL documents of the load, and what their answers say."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from chaos.client import GraphQLClient
+from chaos.history import Attempt, Command, CommandKind, Sample
+
+# Errors that say for certain that nothing was accepted. Any other leaves it open.
+_REFUSALS = frozenset({"BAD_USER_INPUT", "NOT_FOUND", "CONFLICT", "GRAPHQL_VALIDATION_FAILED", "GRAPHQL_PARSE_FAILED"})
+
+_FIELDS: dict[CommandKind, tuple[str, Mapping[str, str]]] = {
+    "ADD": ("addContact", {"name": "String!", "commandId": "String"}),
+    "UPDATE": (
+        "updateContact",
+        {"id": "String!", "name": "String!", "commandId": "String", "expectedVersion": "Int"},
+    ),
+    "DELETE": ("deleteContact", {"id": "String!", "commandId": "String", "expectedVersion": "Int"}),
+}
+_ANSWER = "{ status message commandId contactId takesEffectInMs }"
+CANCEL = f"mutation ($id: String!) {{ cancelCommand(id: $id) {_ANSWER} }}"
+
+READ_AFTER = "query ($id: String!, $after: String) { contact(id: $id, afterCommand: $after) { version } }"
+
+
+async def ask(
+    client: GraphQLClient, command_ids: Sequence[str], process: Callable[[], str], clock: Callable[[], float]
+) -> list[Sample]:
+    """What a gateway says of these commands, asked in one document. Raises NotSent or AnswerLost.
+
+    What it cannot say now (such as that the journal is busy) is left out, and all of it if another process answered
+    than was asked.
+    """
+    parameters = ", ".join(f"$c{index}: String!" for index in range(len(command_ids)))
+    fields = " ".join(f"c{index}: command(id: $c{index}) {{ id state version }}" for index in range(len(command_ids)))
+    asked, sent_at = process(), clock()
+    answer = await client.execute(
+        f"query ({parameters}) {{ {fields} }}", {f"c{index}": value for index, value in enumerate(command_ids)}
+    )
+    if process() != asked:
+        return []
+    data, errors, now = answer.get("data") or {}, errors_by_field(answer), clock()
+    samples = []
+    for index, command_id in enumerate(command_ids):
+        said, error = data.get(f"c{index}"), errors.get(f"c{index}") or errors.get("")
+        if error is None or error["extensions"].get("code") == "NOT_FOUND":
+            state, version = (said["state"], said["version"]) if said else ("", None)
+            samples.append(Sample(command_id, asked, sent_at, now, state, version))
+    return samples
+
+
+def mutation(commands: Sequence[Command]) -> tuple[str, dict[str, Any]]:
+    parameters, fields, variables = [], [], {}
+    for index, command in enumerate(commands):
+        field, arguments = _FIELDS[command.kind]
+        values = {
+            "id": command.contact_id,
+            "name": command.name,
+            "commandId": command.command_id if command.own_id else None,
+            "expectedVersion": command.expected_version,
+        }
+        for argument, kind in arguments.items():
+            parameters.append(f"${argument}{index}: {kind}")
+            variables[f"{argument}{index}"] = values[argument]
+        given = ", ".join(f"{argument}: ${argument}{index}" for argument in arguments)
+        fields.append(f"m{index}: {field}({given}) {_ANSWER}")
+    return f"mutation ({', '.join(parameters)}) {{ {' '.join(fields)} }}", variables
+
+
+def errors_by_field(answer: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """By the first name of their path; "" for those of the whole request."""
+    errors: dict[str, Mapping[str, Any]] = {}
+    for error in answer.get("errors") or ():
+        path = error.get("path") or [""]
+        errors[str(path[0])] = {"extensions": {}, **error}
+    return errors
+
+
+def note(attempt: Attempt, now: float, answered: Mapping[str, Any] | None, error: Mapping[str, Any] | None) -> None:
+    """Writes an answer down. Neither answer nor error: an error elsewhere in the document took both away."""
+    attempt.answered_at = now
+    if answered is not None:
+        attempt.answer = "queued"
+        attempt.command_id, attempt.contact_id = answered["commandId"], answered["contactId"]
+    elif error is not None:
+        attempt.code, attempt.message = str(error["extensions"].get("code", "")), str(error.get("message", ""))
+        attempt.answer = "refused" if attempt.code in _REFUSALS else "lost"
+    else:
+        attempt.answer, attempt.message = "lost", "another mutation of the document failed"

@@ -1,0 +1,93 @@
+"""What is asked, through the public interfaces, once everything has healed: all that the checker compares."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+
+from chaos.client import AnswerLost, GraphQLClient, NotSent
+from chaos.documents import ask
+from chaos.history import History, Notice, Stored
+from cqrs.query.client import ReadClient
+from cqrs.query.errors import ReadError
+from protocol import notice_pb2
+
+# Commands or contacts asked about in one document.
+_CHUNK = 100
+# Chunks of commands that every gateway is asked about; each of the others is asked about at one.
+_ASKED_EVERYWHERE = 10
+
+
+class Inquiry:
+    """Fills in what a history has "at the end"; what cannot be had although all is up is an overrun."""
+
+    def __init__(self, history: History, process_of: Callable[[str], str], clock: Callable[[], float]) -> None:
+        self._history = history
+        self._process_of = process_of
+        self._clock = clock
+
+    async def ask(self, gateways: Mapping[str, str], reader_address: str) -> None:
+        try:
+            await self._notices(reader_address)
+        except ReadError as error:
+            self._history.overruns.append(f"the notices cannot be read at the end, all being up: {error}")
+        clients = {name: GraphQLClient(address, deadline=10.0) for name, address in gateways.items()}
+        try:
+            await self._commands(clients)
+            await self._contacts(next(iter(clients.values())))
+        except (NotSent, AnswerLost) as error:
+            self._history.overruns.append(f"a gateway did not answer at the end, all being up: {error}")
+        finally:
+            for client in clients.values():
+                client.close()
+
+    async def _notices(self, reader_address: str) -> None:
+        async with ReadClient(reader_address) as reader:
+            position = "0"
+            while (batch := await reader.read_notices(position, 1000)).notice:
+                self._history.notices += [(notice.number, _notice(notice)) for notice in batch.notice]
+                position = batch.notice[-1].position
+
+    async def _commands(self, clients: Mapping[str, GraphQLClient]) -> None:
+        names = list(clients)
+        command_ids = [command.command_id for command in self._history.commands if command.command_id]
+        for turn, chunk in enumerate(_chunks(command_ids)):
+            for name in names if turn < _ASKED_EVERYWHERE else [names[turn % len(names)]]:
+                samples = await ask(clients[name], chunk, functools.partial(self._process_of, name), self._clock)
+                self._history.outcomes += samples
+                if len(samples) < len(chunk):
+                    self._history.overruns.append(f"{name} answered {len(samples)} of {len(chunk)} commands at the end")
+
+    async def _contacts(self, client: GraphQLClient) -> None:
+        history = self._history
+        contact_ids = {notice.contact_id for _, notice in history.notices}
+        contact_ids |= {command.contact_id for command in history.commands if command.contact_id}
+        for chunk in _chunks(sorted(contact_ids)):
+            parameters = ", ".join(f"$i{index}: String!" for index in range(len(chunk)))
+            fields = " ".join(f"i{index}: contact(id: $i{index}) {{ id name version }}" for index in range(len(chunk)))
+            variables = {f"i{index}": contact_id for index, contact_id in enumerate(chunk)}
+            answer = await client.execute(f"query ({parameters}) {{ {fields} }}", variables)
+            for error in answer.get("errors") or ():
+                if error.get("extensions", {}).get("code") != "NOT_FOUND":
+                    history.overruns.append(f"a contact cannot be read at the end: {error}")
+            history.stored += [_stored(contact) for contact in (answer.get("data") or {}).values() if contact]
+        answer = await client.execute("{ listContacts(count: 1000) { id name version } }")
+        history.listed = [_stored(contact) for contact in (answer.get("data") or {}).get("listContacts") or ()]
+
+
+def _stored(contact: Mapping[str, str | int]) -> Stored:
+    return Stored(str(contact["id"]), str(contact["name"]), int(contact["version"]))
+
+
+def _notice(told: notice_pb2.Notice) -> Notice:
+    return Notice(
+        position=told.position,
+        kind=notice_pb2.Notice.Kind.Name(told.kind),
+        command_id=told.command_id,
+        contact_id=told.contact_id,
+        name=told.contact.name,
+        version=told.contact.version,
+        reason=notice_pb2.Notice.Reason.Name(told.reason) if told.reason else "",
+    )
+
+
+def _chunks(items: Sequence[str]) -> list[Sequence[str]]:
+    return [items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK)]

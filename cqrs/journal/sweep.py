@@ -1,0 +1,280 @@
+"""Repairs what got lost on the way: asks what became of overdue commands, and sends the unknown ones again."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from cqrs.journal.entry import Entry
+from cqrs.journal.errors import BrokerAway, JournalUnavailable
+from cqrs.journal.journal import Journal
+from cqrs.journal.relay import CommandPublisher
+from cqrs.journal.settlement import State, now
+from cqrs.transport.backoff import describe, keep
+from protocol import topics
+from protocol.notice_pb2 import Notice
+
+log = logging.getLogger("cqrs.journal.sweep")
+
+# Seconds between two looks at the journal.
+EVERY = 0.25
+# Seconds between two comparisons of memory and journal.
+RECONCILE_EVERY = 1.0
+# Commands in one question, and pages of so many rows in one look.
+ASK_AT_ONCE = 1000
+PAGES = 5
+# A command is overdue when it was due so many seconds before the newest that took effect ...
+BEHIND = 0.3
+# ... or when none took effect for so many.
+SILENCE = 1.0
+# Seconds more for the commands of other gateways, who see to them themselves.
+OTHERS_LATER = 1.0
+# Seconds until a command that was asked for is asked for again: doubling from the first to the most.
+FIRST_PAUSE = 1.0
+MOST_PAUSE = 8.0
+# The same for one that is parked: it waits for a person.
+PARKED_PAUSE = 30.0
+# With a writer that must not be sent a command twice: seconds overdue until one that a gateway never got to send is
+# taken over, and until one that was sent is given up as HANDED_OVER.
+TAKE_OVER = 10.0
+GIVE_UP = 60.0
+
+LAST = datetime.max.replace(tzinfo=UTC)
+
+
+class _Asked(NamedTuple):
+    times: int
+    again_at: float
+    ours: bool
+
+
+class Sweep:
+    """Sees that every unsettled command of the journal, of whichever gateway, comes to its end.
+
+    get_outcomes: the newest notice of each command that has one; up to 1,000 ids a call.
+    away: what it raises when nobody can tell at present: then nothing is sent again, since that would not help.
+    missing: what it raises when the read side knows only the contract: then commands are handed over.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        publisher: CommandPublisher,
+        get_outcomes: Callable[[Sequence[str]], Awaitable[Mapping[str, Notice]]],
+        *,
+        away: tuple[type[Exception], ...],
+        missing: tuple[type[Exception], ...],
+    ) -> None:
+        self._journal = journal
+        self._publisher = publisher
+        self._get_outcomes = get_outcomes
+        self._away = away
+        self._missing = missing
+        self._asked: dict[str, _Asked] = {}
+        self._seen: set[str] = set()
+        self._place: tuple[datetime, int] | None = None
+        # Whether this round is through with what is due, and looks at what is due too late.
+        self._ahead = False
+        self._started_at = now()
+        # Whatever other gateways had left at our start is asked for once, due or not.
+        self._first = True
+        self._waiting = False
+
+    async def run(self) -> None:
+        """Sweeps until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for name, look, pause in (
+                ("pick up", self.pick_up, EVERY),
+                ("repair", self.repair, EVERY),
+                ("reconcile", self._journal.reconcile, RECONCILE_EVERY),
+            ):
+                session = keep(self._every(pause, look), what=f"the journal ({name})", errors=(JournalUnavailable,))
+                tasks.create_task(session, name=f"sweep: {name}")
+
+    def _every(
+        self, pause: float, look: Callable[[], Awaitable[None]]
+    ) -> Callable[[Callable[[], None]], Awaitable[None]]:
+        async def session(connected: Callable[[], None]) -> None:
+            while True:
+                await look()
+                connected()
+                await asyncio.sleep(pause)
+
+        return session
+
+    def begin_again(self) -> None:
+        """Forgets when it has asked for what: the next time it sees to all that is overdue."""
+        self._asked.clear()
+
+    def on_message(self, topic: str, _payload: bytes) -> None:
+        """To be called with what comes on topics.HELLO: what could not be helped without a writer now can.
+
+        What is ours its publisher sends again; what a gateway that is gone has left is for us to see to.
+        """
+        if topic == topics.HELLO:
+            self._asked = {command_id: asked for command_id, asked in self._asked.items() if asked.ours}
+
+    async def pick_up(self) -> None:
+        """Sends what others left in the journal: commands without an owner, cancels, what operators decided.
+
+        Raises JournalUnavailable.
+        """
+        if not self._publisher.connected:
+            return await self._journal.catch_up()  # leaves them to a gateway that is
+        entries = await self._journal.claim("")
+        decided = await self._journal.operations(ASK_AT_ONCE)
+        if not self._publisher.once:
+            decided += await self._journal.cancels(ASK_AT_ONCE)
+        entries += [entry for entry in decided if not self._publisher.decision_sent(entry)]
+        if entries:
+            # What was adopted for an operation comes twice.
+            await self._send(list({entry.command_id: entry for entry in entries}.values()))
+        return None
+
+    async def repair(self) -> None:
+        """Looks at the next pages of what is due, and repairs what is overdue. Raises JournalUnavailable."""
+        for _ in range(PAGES):
+            before = self._ahead, self._place
+            page = await self._next_page()
+            self._seen.update(entry.command_id for entry in page)
+            overdue = [entry for entry in page if self._is_overdue(entry)]
+            if overdue and not await self._see_to(overdue):
+                self._ahead, self._place = before
+                return
+            if len(page) < ASK_AT_ONCE:
+                self._end_round()
+                return
+            self._place = (page[-1].takes_effect_at, page[-1].number)
+
+    async def _next_page(self) -> list[Entry]:
+        """The next rows of this round: those that are due, then those due so late that the clock was set back."""
+        page: list[Entry] = []
+        if not self._ahead:
+            moment = LAST if self._first else datetime.fromtimestamp(self._overdue_before(), UTC)
+            page = await self._journal.due_before(moment, self._place, ASK_AT_ONCE)
+            if self._first or len(page) == ASK_AT_ONCE:
+                return page
+            self._ahead, self._place = True, (self._latest_due(), 0)
+        return page + await self._journal.due_before(LAST, self._place, ASK_AT_ONCE - len(page))
+
+    def _end_round(self) -> None:
+        self._asked = {command_id: asked for command_id, asked in self._asked.items() if command_id in self._seen}
+        self._seen = set()
+        self._place = None
+        self._ahead = False
+        self._first = False
+
+    def _latest_due(self) -> datetime:
+        """What is due later than this was accepted before the clock was set back."""
+        return now() + timedelta(seconds=self._journal.delay + OTHERS_LATER)
+
+    def _overdue_before(self) -> float:
+        """A command of ours that was due before (seconds since 1970) is overdue."""
+        clock = time.time()
+        # The clock may have been set back.
+        overdue = min(self._journal.newest_due, clock) - BEHIND
+        if asyncio.get_running_loop().time() - self._journal.heard_at >= SILENCE:
+            overdue = max(overdue, clock - SILENCE)
+        return overdue
+
+    def _is_overdue(self, entry: Entry) -> bool:
+        if self._journal.is_settled(entry.command_id):
+            return False  # and merely waits to be recorded
+        asked = self._asked.get(entry.command_id)
+        if asked is not None:
+            return asyncio.get_running_loop().time() >= asked.again_at
+        ours = entry.owner == self._journal.owner
+        if ours and not self._publisher.acknowledged(entry):
+            return False  # what the publisher has yet to send is late, not lost
+        if self._first and not ours and entry.accepted_at <= self._started_at:
+            return True
+        if entry.takes_effect_at > self._latest_due():
+            # When it was accepted there is no telling any more: it is given its delay from now on.
+            delay = (entry.takes_effect_at - entry.accepted_at).total_seconds()
+            self._asked[entry.command_id] = _Asked(0, asyncio.get_running_loop().time() + delay + SILENCE, ours)
+            return False
+        before = self._overdue_before()
+        return entry.takes_effect_at.timestamp() < (before if ours else before - OTHERS_LATER)
+
+    async def _see_to(self, overdue: Sequence[Entry]) -> bool:
+        """Settles what is known and sends the rest; False: that cannot be done now."""
+        try:
+            outcomes = await self._get_outcomes([entry.command_id for entry in overdue])
+        except self._missing:
+            self._publisher.handing_over = True
+            return await self._hand_over(overdue)
+        except self._away as error:
+            if not self._waiting:
+                log.warning("waiting to ask what became of %d overdue commands: %s", len(overdue), describe(error))
+            self._waiting = True
+            return False
+        if self._waiting:
+            log.info("asking again what became of overdue commands")
+            self._waiting = False
+        self._publisher.handing_over = False
+        self._journal.settle(list(outcomes.values()))
+        unknown = [
+            entry
+            for entry in overdue
+            if _is_unanswered(entry, outcomes.get(entry.command_id)) and not self._journal.is_settled(entry.command_id)
+        ]
+        if self._publisher.single:
+            sent = await self._take_over_or_give_up(unknown)
+        else:
+            sent = not unknown or await self._send(unknown)
+        # What could not be sent counts as not asked for: its pauses do not grow by an outage, and the first round, the
+        # only one that looks at what is not due yet, does not pass over it.
+        unsent = set() if sent else {entry.command_id for entry in unknown}
+        for entry in overdue:
+            if entry.command_id not in unsent:
+                waits = entry.state == State.PARKED or entry.command_id in outcomes
+                self._remember(entry, waits and not entry.operation_open)
+        return sent
+
+    def _remember(self, entry: Entry, parked: bool) -> None:
+        before = self._asked.get(entry.command_id)
+        times = 0 if before is None else before.times
+        pause = PARKED_PAUSE if parked else min(FIRST_PAUSE * 2**times, MOST_PAUSE)
+        # Spread, so that what was lost at once does not come back at once for ever.
+        again_at = asyncio.get_running_loop().time() + pause * random.uniform(0.75, 1.25)
+        self._asked[entry.command_id] = _Asked(times + 1, again_at, entry.owner == self._journal.owner)
+
+    async def _hand_over(self, overdue: Sequence[Entry]) -> bool:
+        """What the broker has is not sent again; of what others left we cannot know, so it is sent once."""
+        ours = [entry for entry in overdue if entry.owner == self._journal.owner]
+        self._journal.hand_over([entry.command_id for entry in ours if self._publisher.acknowledged(entry)])
+        return await self._take_over([entry for entry in overdue if entry.owner != self._journal.owner])
+
+    async def _take_over_or_give_up(self, unknown: Sequence[Entry]) -> bool:
+        """With a writer that must not be sent a command twice."""
+        silent = [entry for entry in unknown if now() - entry.takes_effect_at > timedelta(seconds=GIVE_UP)]
+        self._journal.hand_over([entry.command_id for entry in silent if entry.sent_at is not None])
+        unsent = [entry for entry in unknown if entry.sent_at is None and entry.owner != self._journal.owner]
+        return await self._take_over(
+            [entry for entry in unsent if now() - entry.takes_effect_at > timedelta(seconds=TAKE_OVER)]
+        )
+
+    async def _take_over(self, entries: Sequence[Entry]) -> bool:
+        # Claimed first: were their gateway alive after all, it would read its rows anew before it sends them.
+        for owner in {entry.owner for entry in entries}:
+            claimed = await self._journal.claim(owner, [entry.number for entry in entries if entry.owner == owner])
+            if not await self._send(claimed):
+                return False
+        return True
+
+    async def _send(self, entries: Sequence[Entry]) -> bool:
+        try:
+            await self._publisher.send(entries)
+        except BrokerAway:
+            return False  # the publisher goes on when it is back
+        return True
+
+
+def _is_unanswered(entry: Entry, newest: Notice | None) -> bool:
+    """Whether the database knows nothing of the command, or not of what an operator decided about it."""
+    if newest is None:
+        return True
+    return entry.operation_open and newest.kind == Notice.PARKED and newest.number <= (entry.operation_notice or 0)

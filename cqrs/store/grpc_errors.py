@@ -1,0 +1,37 @@
+"""Errors of the database service become gRPC status codes here, and nowhere else."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any, TypeAlias
+
+import grpc
+
+from cqrs.store.errors import (
+    DatabaseAway,
+    DatabaseServiceError,
+    InvalidRequest,
+    PositionInvalid,
+    PositionTooOld,
+    PositionUnknown,
+    TooManyWatchers,
+)
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+_CODES: dict[type[DatabaseServiceError], grpc.StatusCode] = {
+    DatabaseAway: grpc.StatusCode.UNAVAILABLE,
+    InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
+    PositionInvalid: grpc.StatusCode.INVALID_ARGUMENT,
+    PositionTooOld: grpc.StatusCode.OUT_OF_RANGE,
+    PositionUnknown: grpc.StatusCode.FAILED_PRECONDITION,
+    TooManyWatchers: grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
+
+
+@contextlib.asynccontextmanager
+async def statuses(context: Context) -> AsyncIterator[None]:
+    """Ends the call with the status code of what is raised within."""
+    try:
+        yield
+    except DatabaseServiceError as error:
+        await context.abort(_CODES[type(error)], str(error))

@@ -1,0 +1,29 @@
+"""Channels to gRPC services."""
+
+import grpc
+
+# A gRPC message over this is refused on both ends, in bytes: a batch of 1,000 commands or contacts fits four times.
+MAX_MESSAGE = 4 * 1024 * 1024
+
+SIZES = [("grpc.max_receive_message_length", MAX_MESSAGE), ("grpc.max_send_message_length", MAX_MESSAGE)]
+
+
+def open_channel(address: str) -> grpc.aio.Channel:
+    """A channel to a service of ours or a foreign one; belongs to the running event loop.
+
+    Reconnects within 100 to 500 ms. A peer that is frozen is noticed within 15 s while a call is under way.
+    """
+    return grpc.aio.insecure_channel(
+        address,
+        options=[
+            *SIZES,
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.min_reconnect_backoff_ms", 100),
+            ("grpc.max_reconnect_backoff_ms", 500),
+            ("grpc.keepalive_time_ms", 10_000),
+            ("grpc.keepalive_timeout_ms", 5_000),
+            ("grpc.http2.ping_timeout_ms", 5_000),
+            # Or an idle stream stops asking after two pings, and a frozen peer is not noticed.
+            ("grpc.http2.max_pings_without_data", 0),
+        ],
+    )

@@ -1,0 +1,75 @@
+"""What a resolver is given besides its arguments: the services, who asks, and what it may still spend."""
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from cqrs.journal.journal import Journal
+from cqrs.query.client import ReadClient
+from cqrs.query.feed import NoticeFeed
+from cqrssite.graphql.errors import BadInput
+
+MAX_LISTED = 10_000
+"""Contacts that one operation may list, all of its `listContacts` together."""
+
+
+class Services(Protocol):
+    """What the schema needs of the gateway."""
+
+    @property
+    def reader(self) -> ReadClient: ...
+
+    @property
+    def feed(self) -> NoticeFeed: ...
+
+    @property
+    def journal(self) -> Journal: ...
+
+    @property
+    def foreign_writer(self) -> bool:
+        """Whether a writer that is not ours decides when a command takes effect."""
+        ...
+
+
+class Context:
+    """One operation's context."""
+
+    def __init__(
+        self, gateway: Callable[[], Services], find_actor: Callable[[], Awaitable[str]], *, settle_seconds: float
+    ) -> None:
+        self._gateway = gateway
+        self._find_actor = find_actor
+        self._actor: str | None = None
+        self._listed = 0
+        self.settle_seconds = settle_seconds
+        """How long `afterCommand` waits at most, in seconds."""
+
+    @property
+    def services(self) -> Services:
+        """The gateway's clients. Raises GatewayNotOpen before it started and after it stopped."""
+        return self._gateway()
+
+    async def actor(self) -> str:
+        """The username of who asks, looked up when first needed; empty: nobody is logged in."""
+        if self._actor is None:
+            self._actor = await self._find_actor()
+        return self._actor
+
+    def spend(self, count: int) -> None:
+        """Notes that `count` contacts are to be listed. Raises BadInput when that is more than one operation may."""
+        self._listed += count
+        if self._listed > MAX_LISTED:
+            raise BadInput(f"one operation may list at most {MAX_LISTED} contacts, counting each listContacts")
+
+
+class Info:
+    """What resolvers get to see of graphql-core's GraphQLResolveInfo, be it that or this."""
+
+    __slots__ = ("context",)
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+
+def settle_seconds(delay: float) -> float:
+    """How long `afterCommand` waits at most where commands take effect after `delay` seconds: long enough, yet 15 s."""
+    return min(delay + 5, 15.0)

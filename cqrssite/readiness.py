@@ -1,0 +1,147 @@
+"""/healthz: this process lives. /readyz: whether it can serve, and which of the parts it stands on are well.
+
+/readyz answers 200 with status "ready", or "degraded" while all is served but something is amiss: the broker is away
+(mutations are accepted and flow when it is back), the read side knows only the contract (no notices, no outcomes), or
+the database was reset or restored (mutations are accepted and wait until an operator has decided).
+It answers 503 with status "unavailable" when mutations cannot be journaled or contacts cannot be read.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+import orjson
+
+from cqrs.journal.errors import CommandError
+from cqrs.query.errors import ReadError
+from cqrs.transport.grpc_server import is_healthy
+from cqrssite.asgi_apps import Receive, Scope, Send
+from cqrssite.wiring import Gateway, GatewayNotOpen
+
+# An id that no contact has; asking for it reaches the database service through the reader.
+_NOBODY = "readyz"
+_WITHIN = 1.0
+
+
+class Part(NamedTuple):
+    """How one part is. `needed`: without it the gateway cannot serve."""
+
+    ok: bool
+    needed: bool
+    why: str = ""
+
+
+class Probes:
+    """The ASGI application of both probes."""
+
+    def __init__(
+        self,
+        gateway: Callable[[], Gateway],
+        reader_address: str,
+        *,
+        healthy: Callable[[str], Awaitable[bool]] = is_healthy,
+    ) -> None:
+        self._gateway = gateway
+        self._reader_address = reader_address
+        self._healthy = healthy
+        self._checking: asyncio.Task[dict[str, Part]] | None = None
+
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        if scope["method"] not in ("GET", "HEAD"):
+            await _answer(send, 405, {"status": "method not allowed"}, (b"allow", b"GET, HEAD"))
+        elif scope["path"] == "/healthz":
+            await _answer(send, 200, {"status": "ok"})
+        else:
+            await self._answer_ready(send)
+
+    async def _answer_ready(self, send: Send) -> None:
+        try:
+            parts = await self._parts()
+        except GatewayNotOpen as error:
+            await _answer(send, 503, {"status": "unavailable", "why": str(error)})
+            return
+        if all(part.ok for part in parts.values()):
+            code, status = 200, "ready"
+        elif all(part.ok for part in parts.values() if part.needed):
+            code, status = 200, "degraded"
+        else:
+            code, status = 503, "unavailable"
+        shown = {name: {"ok": part.ok} | ({"why": part.why} if part.why else {}) for name, part in parts.items()}
+        await _answer(send, code, {"status": status, **shown})
+
+    async def _parts(self) -> dict[str, Part]:
+        """Checks every part. Probes that come while a check runs share it, so that probing costs no more."""
+        if self._checking is None or self._checking.done():
+            self._checking = asyncio.create_task(self._check(self._gateway()), name="readyz")
+        return await asyncio.shield(self._checking)
+
+    async def _check(self, gateway: Gateway) -> dict[str, Part]:
+        journal, (reader, database) = await asyncio.gather(_journal(gateway), self._read_side(gateway))
+        return {
+            "journal": journal,
+            "broker": _broker(gateway),
+            "reader": reader,
+            "database": database,
+            "notices": _notices(gateway),
+            "history": _history(gateway),
+        }
+
+    async def _read_side(self, gateway: Gateway) -> tuple[Part, Part]:
+        """The reader and, behind it, the database service."""
+        try:
+            await gateway.reader.get_contact(_NOBODY, timeout=_WITHIN)
+        except ReadError as error:
+            if await self._healthy(self._reader_address):
+                return Part(True, True), Part(False, True, f"the reader cannot read: {error}")
+            why = f"no healthy reader at {self._reader_address}"
+            return Part(False, True, why), Part(False, True, "not known without the reader")
+        return Part(True, True), Part(True, True)
+
+
+async def _journal(gateway: Gateway) -> Part:
+    try:
+        async with asyncio.timeout(_WITHIN):
+            await gateway.journal.is_pending(_NOBODY)
+    except TimeoutError:
+        return Part(False, True, f"does not answer within {_WITHIN:g} s")
+    except CommandError as error:
+        return Part(False, True, str(error))
+    return Part(True, True)
+
+
+def _broker(gateway: Gateway) -> Part:
+    if gateway.link.connected:
+        return Part(True, False)
+    return Part(False, False, "not connected; mutations are accepted and flow when it is back")
+
+
+def _notices(gateway: Gateway) -> Part:
+    match gateway.feed.state:
+        case "live":
+            return Part(True, False)
+        case "missing":
+            return Part(False, False, "the read side knows only the contract: no notices, no outcomes")
+        case state:
+            return Part(False, False, state)
+
+
+def _history(gateway: Gateway) -> Part:
+    """Whether the database is the one that this system has followed."""
+    return Part(not gateway.recognition.lost, False, gateway.recognition.lost)
+
+
+async def _answer(send: Send, code: int, body: dict[str, object], *headers: tuple[bytes, bytes]) -> None:
+    content = orjson.dumps(body) + b"\n"
+    await send(
+        {
+            "type": "http.response.start",
+            "status": code,
+            "headers": [
+                (b"content-type", b"application/json"),
+                (b"content-length", str(len(content)).encode()),
+                (b"cache-control", b"no-store"),
+                *headers,
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": content})

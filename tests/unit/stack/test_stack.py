@@ -1,0 +1,222 @@
+"""The supervisor, with processes of a few lines in the place of services."""
+
+import asyncio
+import contextlib
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from cqrssite.stack.console import Console, wants_colour
+from cqrssite.stack.supervisor import Service, Stack
+
+# Tells when it starts and when it is told to end, in a file that all share.
+WITNESS = """
+import os, signal, sys, time
+name, folder = sys.argv[1:3]
+def note(what):
+    with open(f"{folder}/events", "a") as file:
+        file.write(f"{name} {what}\\n")
+def end(*_):
+    note("ends")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, signal.SIG_IGN if "stubborn" in sys.argv else end)
+print(f"{name} runs as {os.getpid()}", flush=True)
+note("starts")
+with open(f"{folder}/{name}.part", "w") as file:
+    file.write(str(os.getpid()))
+os.replace(f"{folder}/{name}.part", f"{folder}/{name}.pid")
+while True:
+    time.sleep(60)
+"""
+
+
+class Bench:
+    """A folder where the processes leave their traces."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.said: list[tuple[str, str]] = []
+
+    def service(self, name: str, *arguments: str, needs: Sequence[str] = ()) -> Service:
+        command = [sys.executable, "-c", WITNESS, name, str(self.folder), *arguments]
+        return Service(name, command, self.started(name), needs=needs)
+
+    def started(self, name: str) -> Callable[[], Awaitable[bool]]:
+        async def healthy() -> bool:
+            return (self.folder / f"{name}.pid").exists()
+
+        return healthy
+
+    def pid(self, name: str) -> int:
+        return int((self.folder / f"{name}.pid").read_text())
+
+    @property
+    def events(self) -> list[str]:
+        path = self.folder / "events"
+        return path.read_text().splitlines() if path.exists() else []
+
+    @contextlib.asynccontextmanager
+    async def run(self, *services: Service, grace: float = 10.0) -> AsyncIterator[Stack]:
+        """A stack that is ready, and stopped at the end."""
+        ready = asyncio.Event()
+        stack = Stack(
+            services, say=lambda *said: self.said.append(said), ready=lambda seconds: ready.set(), grace=grace
+        )
+        running = asyncio.create_task(stack.run())
+        try:
+            waiting = asyncio.create_task(ready.wait())
+            await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED, timeout=20)
+            assert ready.is_set(), self.said
+            yield stack
+        finally:
+            stack.stop()
+            await running
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+async def until(condition: Callable[[], object], *, within: float = 20.0) -> None:
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # A zombie whose parent has not noticed yet is dead all the same.
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+async def test_a_service_starts_when_what_it_needs_is_healthy_and_all_end_in_reverse_order(bench: Bench) -> None:
+    first = bench.service("first")
+    second = bench.service("second", needs=["first"])
+    async with bench.run(second, first):
+        assert bench.events == ["first starts", "second starts"]
+    assert bench.events[2:] == ["first ends", "second ends"]
+    assert not alive(bench.pid("first"))
+    assert not alive(bench.pid("second"))
+
+
+async def test_what_runs_elsewhere_is_waited_for_and_not_started(bench: Bench) -> None:
+    elsewhere = Service("elsewhere", (), bench.started("elsewhere"))
+    own = bench.service("own", needs=["elsewhere"])
+    stack = Stack([elsewhere, own], say=lambda *said: None)
+    running = asyncio.create_task(stack.run())
+    await asyncio.sleep(0)
+    assert bench.events == []
+    (bench.folder / "elsewhere.pid").write_text("0")
+    await until(lambda: bench.events == ["own starts"])
+    stack.stop()
+    await running
+
+
+async def test_what_dies_is_started_again_and_said_to_have_died(bench: Bench) -> None:
+    async with bench.run(bench.service("mortal"), bench.service("other")):
+        first = bench.pid("mortal")
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: bench.events.count("mortal starts") == 2)
+        await until(lambda: bench.pid("mortal") != first)
+    assert bench.events.count("other starts") == 1
+    assert any(name == "mortal" and line.startswith("ended by SIGKILL; starting it again") for name, line in bench.said)
+
+
+async def test_what_does_not_heed_sigterm_is_killed_after_its_grace(bench: Bench) -> None:
+    async with bench.run(bench.service("stubborn", "stubborn"), grace=0.1):
+        pid = bench.pid("stubborn")
+    assert not alive(pid)
+    assert ("stubborn", "does not end within 0.1 s") in bench.said
+    assert ("stubborn", "ended by SIGKILL") in bench.said
+
+
+async def test_a_second_stop_kills_at_once(bench: Bench) -> None:
+    async with bench.run(bench.service("stubborn", "stubborn"), grace=60) as stack:
+        pid = bench.pid("stubborn")
+        stack.stop()
+        stack.stop()
+    assert not alive(pid)
+
+
+async def test_a_signal_stops_the_stack(bench: Bench) -> None:
+    async with bench.run(bench.service("only")):
+        os.kill(os.getpid(), signal.SIGTERM)
+        await until(lambda: "only ends" in bench.events)
+
+
+async def test_a_defect_in_a_health_check_ends_the_stack_and_leaves_nothing_running(bench: Bench) -> None:
+    async def defect() -> bool:
+        if (bench.folder / "only.pid").exists():
+            raise ZeroDivisionError
+        return False
+
+    service = bench.service("only")
+    stack = Stack([Service("only", service.command, defect)], say=lambda *said: None)
+    with pytest.raises(ExceptionGroup):
+        await stack.run()
+    assert not alive(bench.pid("only"))
+
+
+async def test_lines_are_said_whole_and_endless_ones_in_pieces(bench: Bench) -> None:
+    script = "import sys; print('one\\ntwo'); print('x' * 200_000); print('last', end=''); sys.stdout.flush(); input()"
+    service = Service("talker", [sys.executable, "-c", script], bench.started("talker"))
+    stack = Stack([service], say=lambda *said: bench.said.append(said))
+    running = asyncio.create_task(stack.run())
+    await until(lambda: any("starting it again" in line for _, line in bench.said))
+    stack.stop()
+    await running
+    lines = [line for _, line in bench.said]
+    end = lines.index("last") if "last" in lines else -1
+    assert lines[:2] == ["one", "two"]
+    assert "".join(line for line in lines[2:end] if set(line) == {"x"}) == "x" * 200_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the tether holds on Linux only")
+async def test_nothing_runs_on_when_the_stack_itself_is_killed(bench: Bench) -> None:
+    script = f"""
+import asyncio, sys
+from cqrssite.stack.supervisor import Service, Stack
+async def healthy(): return False
+asyncio.run(Stack([Service("only", {list(bench.service("only", "stubborn").command)!r}, healthy)], say=print).run())
+"""
+    # Not awaited: it is killed, as a person would.
+    stack = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL)  # noqa: ASYNC220
+    try:
+        await until((bench.folder / "only.pid").exists)
+    finally:
+        stack.kill()
+        stack.wait()
+    await until(lambda: not Path(f"/proc/{bench.pid('only')}").exists())
+
+
+def test_each_line_stands_behind_the_name_of_its_service() -> None:
+    out = io.StringIO()
+    console = Console(["broker", "gateway"], out, colour=False)
+    console.say("broker", "listens")
+    console.say("gateway", "listens")
+    assert out.getvalue() == "broker  | listens\ngateway | listens\n"
+
+
+def test_colour_is_for_terminals_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    assert wants_colour(terminal)
+    assert not wants_colour(io.StringIO())
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert wants_colour(io.StringIO())
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not wants_colour(terminal)

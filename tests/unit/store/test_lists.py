@@ -1,0 +1,50 @@
+"""Rows by a list of values: the one statement finds what the plain one finds."""
+
+import pytest
+
+from cqrs.store import batch_reads
+from cqrs.store.apply import apply
+from cqrs.store.database import cursor
+from cqrs.store.lists import select_in, select_in_parts
+from protocol.contact_pb2 import RequestResponse
+from protocol.rules import id_error
+from tests.support.factories import add, contact_of
+
+pytestmark = pytest.mark.django_db(databases=["contacts"])
+
+CONTACTS = "SELECT id, name, version, last_updated FROM contact WHERE id IN ({})"
+NUMBERS = "SELECT number, command_id FROM notice WHERE number IN ({})"
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 500, 1200])
+def test_the_same_rows_are_found_by_ids_and_by_numbers(count: int) -> None:
+    commands = [add(f"Ada {number}") for number in range(count)]
+    apply(commands)
+    ids = [contact_of(command) for command in commands]
+    with cursor() as on:
+        assert len(list(select_in(on, CONTACTS, ids))) == count
+        assert sorted(select_in(on, CONTACTS, ids)) == sorted(select_in_parts(on, CONTACTS, ids))
+        numbers = list(range(count + 10))
+        assert len(list(select_in(on, NUMBERS, numbers))) == count
+        assert sorted(select_in(on, NUMBERS, numbers)) == sorted(select_in_parts(on, NUMBERS, numbers))
+
+
+@pytest.mark.parametrize("odd", ["", "nobody", "Ädä \U0001f600", 'a"b', "a\\b", "%s", "a,b", "null", "1"])
+def test_values_of_all_kinds_are_looked_for_as_they_are(odd: str) -> None:
+    apply([add("Ada", command_id="one")])
+    known = contact_of(add(command_id="one"))
+    with cursor() as on:
+        on.execute("INSERT INTO contact (id, name, version, last_updated, added_by) VALUES (%s, 'Odd', 1, 0, 7)", [odd])
+        found = {row[0] for row in select_in(on, CONTACTS, [known, odd, odd, odd + "x"])}
+        assert found == {row[0] for row in select_in_parts(on, CONTACTS, [known, odd, odd + "x"])}
+        assert found == {known, odd}
+
+
+def test_a_text_that_no_column_of_ours_holds_is_not_found() -> None:
+    """NUL ends a text in JSON for SQLite; no id has one, and neither is the rest of it taken for another id."""
+    assert id_error("one\0two")
+    command = add("Ada")
+    apply([command])
+    answer = batch_reads.read([contact_of(command) + "\0two"], []).contact[0]
+    assert answer.response.status == RequestResponse.ERROR
+    assert not answer.HasField("contact")

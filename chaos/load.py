@@ -12,7 +12,7 @@ from chaos.client import AnswerLost, GraphQLClient, NotSent
 from chaos.documents import CANCEL, READ_AFTER, ask, errors_by_field, mutation, note
 from chaos.history import Attempt, Command, CommandKind, History, Read
 from chaos.overdue import Overdue
-from protocol.ids import contact_id_of, new_command_id
+from protocol.ids import aggregate_id_of, new_command_id
 
 
 class Load:
@@ -119,7 +119,7 @@ class Load:
             own_id = dice.random() < 0.5
             command_id = new_command_id() if own_id else ""
             if kind == "ADD":
-                contact_id = contact_id_of(command_id) if own_id else ""
+                contact_id = aggregate_id_of(command_id) if own_id else ""
             else:
                 contact_id = dice.choice(added) if added and dice.random() < 0.7 else self._some_contact(added)
             expected = None

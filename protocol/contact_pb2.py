@@ -23,27 +23,22 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from protocol import cqrs_command_pb2 as protocol_dot_cqrs__command__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16protocol/contact.proto\x12\x08protocol\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8b\x01\n\x07\x43ontact\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x30\n\x0clast_updated\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07version\x18\x0e \x01(\x03\x12#\n\x04meta\x18\x0f \x01(\x0b\x32\x15.protocol.CommandMeta\"C\n\x10\x43ontactReference\x12\n\n\x02id\x18\x01 \x01(\t\x12#\n\x04meta\x18\x0f \x01(\x0b\x32\x15.protocol.CommandMeta\"\xd4\x01\n\x0b\x43ommandMeta\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x12\n\ndepends_on\x18\x02 \x01(\t\x12\x11\n\twaited_ms\x18\x03 \x01(\x03\x12\x1d\n\x10\x65xpected_version\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05\x61\x63tor\x18\x05 \x01(\t\x12\x11\n\tcancelled\x18\x06 \x01(\x08\x12&\n\toperation\x18\x07 \x01(\x0b\x32\x13.protocol.Operation\x12\x0c\n\x04seen\x18\x08 \x01(\tB\x13\n\x11_expected_version\"\x87\x01\n\tOperation\x12&\n\x04kind\x18\x01 \x01(\x0e\x32\x18.protocol.Operation.Kind\x12\x0e\n\x06notice\x18\x02 \x01(\x03\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\"3\n\x04Kind\x12\x08\n\x04NONE\x10\x00\x12\t\n\x05RETRY\x10\x01\x12\t\n\x05\x41MEND\x10\x02\x12\x0b\n\x07\x44ISCARD\x10\x03\"y\n\x0fRequestResponse\x12\x34\n\x06status\x18\x01 \x01(\x0e\x32$.protocol.RequestResponse.StatusEnum\x12\x0f\n\x07Message\x18\x02 \x01(\t\"\x1f\n\nStatusEnum\x12\x06\n\x02OK\x10\x00\x12\t\n\x05\x45RROR\x10\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16protocol/contact.proto\x12\x08protocol\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bprotocol/cqrs_command.proto\"\x87\x01\n\x07\x43ontact\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x30\n\x0clast_updated\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07version\x18\x0e \x01(\x03\x12\x1f\n\x04meta\x18\x0f \x01(\x0b\x32\x11.cqrs.CommandMeta\"?\n\x10\x43ontactReference\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1f\n\x04meta\x18\x0f \x01(\x0b\x32\x11.cqrs.CommandMeta\"y\n\x0fRequestResponse\x12\x34\n\x06status\x18\x01 \x01(\x0e\x32$.protocol.RequestResponse.StatusEnum\x12\x0f\n\x07Message\x18\x02 \x01(\t\"\x1f\n\nStatusEnum\x12\x06\n\x02OK\x10\x00\x12\t\n\x05\x45RROR\x10\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protocol.contact_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CONTACT']._serialized_start=70
-  _globals['_CONTACT']._serialized_end=209
-  _globals['_CONTACTREFERENCE']._serialized_start=211
-  _globals['_CONTACTREFERENCE']._serialized_end=278
-  _globals['_COMMANDMETA']._serialized_start=281
-  _globals['_COMMANDMETA']._serialized_end=493
-  _globals['_OPERATION']._serialized_start=496
-  _globals['_OPERATION']._serialized_end=631
-  _globals['_OPERATION_KIND']._serialized_start=580
-  _globals['_OPERATION_KIND']._serialized_end=631
-  _globals['_REQUESTRESPONSE']._serialized_start=633
-  _globals['_REQUESTRESPONSE']._serialized_end=754
-  _globals['_REQUESTRESPONSE_STATUSENUM']._serialized_start=723
-  _globals['_REQUESTRESPONSE_STATUSENUM']._serialized_end=754
+  _globals['_CONTACT']._serialized_start=99
+  _globals['_CONTACT']._serialized_end=234
+  _globals['_CONTACTREFERENCE']._serialized_start=236
+  _globals['_CONTACTREFERENCE']._serialized_end=299
+  _globals['_REQUESTRESPONSE']._serialized_start=301
+  _globals['_REQUESTRESPONSE']._serialized_end=422
+  _globals['_REQUESTRESPONSE_STATUSENUM']._serialized_start=391
+  _globals['_REQUESTRESPONSE_STATUSENUM']._serialized_end=422
 # @@protoc_insertion_point(module_scope)

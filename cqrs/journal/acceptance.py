@@ -13,8 +13,8 @@ from cqrs.journal.entry import Accepted, Entry
 from cqrs.journal.errors import JournalFull, KeyConflict
 from cqrs.journal.models import Command as Row
 from cqrs.journal.settlement import State, now
-from protocol.contact_pb2 import CommandMeta
 from protocol.contact_write_pb2 import Command
+from protocol.cqrs_command_pb2 import CommandMeta
 
 
 class Acceptance:

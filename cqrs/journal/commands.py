@@ -2,9 +2,10 @@
 
 from cqrs.journal.errors import InvalidCommand
 from protocol import rules
-from protocol.contact_pb2 import CommandMeta, Contact, ContactReference
+from protocol.contact_pb2 import Contact, ContactReference
 from protocol.contact_write_pb2 import Command
-from protocol.ids import contact_id_of, new_command_id
+from protocol.cqrs_command_pb2 import CommandMeta
+from protocol.ids import aggregate_id_of, new_command_id
 
 MAX_ACTOR = 150  # as long as Django's usernames
 MAX_VERSION = 2**63 - 1
@@ -18,7 +19,7 @@ def add(name: str, *, command_id: str | None = None, actor: str = "") -> Command
     command = Command()
     body = command.add
     _fill(body.meta, command_id, None, actor)
-    body.id = contact_id_of(body.meta.command_id)
+    body.id = aggregate_id_of(body.meta.command_id)
     body.name = _name(name)
     return command
 

@@ -5,8 +5,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from cqrs.journal.models import Command as Row
-from protocol.contact_pb2 import CommandMeta, Operation
 from protocol.contact_write_pb2 import Command
+from protocol.cqrs_command_pb2 import CommandMeta, Operation
 
 _OPERATIONS: dict[str, Operation.Kind] = {
     Row.Operation.RETRY: Operation.RETRY,

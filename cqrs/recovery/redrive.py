@@ -24,8 +24,8 @@ from cqrs.recovery.history_guard import BEGINNING, ReadNotices, Refusals, differ
 from cqrs.recovery.redrive_rows import Plan
 from cqrs.transport.backoff import describe
 from protocol import topics
-from protocol.contact_pb2 import Operation
 from protocol.contact_write_pb2 import Command, CommandBatch
+from protocol.cqrs_command_pb2 import Operation
 from protocol.notice_pb2 import Notice, NoticeBatch
 
 # Commands under way at once, all of which have come to their end before others are sent; and in one question.

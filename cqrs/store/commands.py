@@ -2,7 +2,7 @@
 
 from protocol.contact_pb2 import Contact, ContactReference
 from protocol.contact_write_pb2 import Command
-from protocol.ids import contact_id_of, new_command_id
+from protocol.ids import aggregate_id_of, new_command_id
 from protocol.rules import id_error
 
 
@@ -30,7 +30,7 @@ def completed(command: Command) -> Command:
     body = body_of(copy)
     body.meta.command_id = body.meta.command_id or new_command_id()
     if adds and not body.id:
-        body.id = contact_id_of(body.meta.command_id)
+        body.id = aggregate_id_of(body.meta.command_id)
     return copy
 
 

@@ -3,8 +3,9 @@
 from typing import NamedTuple
 
 from cqrs.store.commands import body_of, ids_error
-from protocol.contact_pb2 import CommandMeta, Contact, ContactReference, Operation
+from protocol.contact_pb2 import Contact, ContactReference
 from protocol.contact_write_pb2 import Command
+from protocol.cqrs_command_pb2 import CommandMeta, Operation
 from protocol.notice_pb2 import Notice
 from protocol.rules import name_error
 

@@ -5,9 +5,10 @@ from typing import NamedTuple
 from cqrs.store.commands import body_of, completed, ids_error
 from cqrs.store.models import MAX_ACTOR
 from cqrs.store.rows import Parked
-from protocol.contact_pb2 import Contact, Operation
+from protocol.contact_pb2 import Contact
 from protocol.contact_write_pb2 import Command
-from protocol.ids import contact_id_of
+from protocol.cqrs_command_pb2 import Operation
+from protocol.ids import aggregate_id_of
 from protocol.rules import id_error
 
 
@@ -41,7 +42,7 @@ def offer_of(command: Command, *, retried: bool = False) -> Offer:
     command_id, contact_id, depends_on = meta.command_id, body.id, meta.depends_on
     if ids_error(body):
         # Derived, so that it is known when it is sent again.
-        command_id = contact_id_of(command_id) if id_error(command_id) else command_id
+        command_id = aggregate_id_of(command_id) if id_error(command_id) else command_id
         contact_id = "" if id_error(contact_id) else contact_id
         depends_on = ""
     actor = _actor(meta.actor)

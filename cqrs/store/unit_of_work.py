@@ -13,7 +13,7 @@ from cqrs.store.incoming import Offer, as_parked, kept, operated
 from cqrs.store.messages import NoticeRow, milliseconds, notice_of, timestamp
 from cqrs.store.models import MAX_MESSAGE_TEXT
 from cqrs.store.rows import StoredContact
-from protocol.contact_pb2 import Operation
+from protocol.cqrs_command_pb2 import Operation
 from protocol.notice_pb2 import Notice
 
 log = logging.getLogger("cqrs.store.apply")

@@ -8,9 +8,10 @@ import grpc
 
 from cqrs.journal.commands import body_of, meta_of
 from cqrs.writer.delay_queue import Held
-from protocol.contact_pb2 import Operation, RequestResponse
+from protocol.contact_pb2 import RequestResponse
 from protocol.contact_write_pb2 import Command, CommandBatch
 from protocol.contact_write_pb2_grpc import ContactWriterStub
+from protocol.cqrs_command_pb2 import Operation
 
 log = logging.getLogger("cqrs.writer.contract")
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from protocol.ids import contact_id_of, new_command_id
+from protocol.ids import aggregate_id_of, new_command_id
 from tests.e2e.clients import CONTACT, UPDATE, Client, Json, eventually, subscribed
 from tests.support.probes import HOST, free_port
 from tests.support.processes import Stack
@@ -124,7 +124,7 @@ async def test_a_race_at_the_due_time_has_one_outcome_on_which_all_agree(
         state = {"ADDED": "APPLIED", "CANCELLED": "CANCELLED"}[kind]
         for gateway in (client, there):
             assert (await end_of(gateway, command_id))["state"] == state
-        contact = await client.execute(CONTACT, id=contact_id_of(command_id))
+        contact = await client.execute(CONTACT, id=aggregate_id_of(command_id))
         assert (contact["data"]["contact"] is None) == (kind == "CANCELLED")
     # Around the due time: some of each, or nothing was raced.
     assert len(set(kinds.values())) == 2

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from protocol.ids import contact_id_of, new_command_id
+from protocol.ids import aggregate_id_of, new_command_id
 from tests.e2e.clients import Client, Json, eventually, subscribed
 from tests.support.probes import HOST, free_port
 from tests.support.processes import Stack
@@ -61,7 +61,7 @@ async def test_the_same_key_gives_the_same_answer_through_another_gateway_and_af
 ) -> None:
     key = new_command_id()
     first = (await client.data(ADD_BY_KEY, key=key, name=" once "))["addContact"]
-    assert (first["commandId"], first["contactId"]) == (key, contact_id_of(key))
+    assert (first["commandId"], first["contactId"]) == (key, aggregate_id_of(key))
     at_once = (await there.data(ADD_BY_KEY, key=key, name="once"))["addContact"]
     assert (await has_ended(there, key))["state"] == "APPLIED"
     later = (await there.data(ADD_BY_KEY, key=key, name="once"))["addContact"]
@@ -90,7 +90,7 @@ async def test_the_same_key_with_other_arguments_is_an_error_that_names_what_dif
         ({"name": "second"}, "name was 'first' and is now 'second'"),
         ({"version": 2}, "expected version was 1 and is now 2"),
         ({"version": None}, "expected version was 1 and is now None"),
-        ({"id": contact_id_of("another")}, f"id was '{added['contactId']}' and is now"),
+        ({"id": aggregate_id_of("another")}, f"id was '{added['contactId']}' and is now"),
     ):
         for gateway in (client, there):
             (error,) = (await gateway.execute(UPDATE_BY_KEY, **given | changed))["errors"]

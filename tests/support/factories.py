@@ -1,8 +1,9 @@
 """Commands as the write side sends them, in few words."""
 
-from protocol.contact_pb2 import CommandMeta, Contact, ContactReference, Operation
+from protocol.contact_pb2 import Contact, ContactReference
 from protocol.contact_write_pb2 import Command
-from protocol.ids import contact_id_of, new_command_id
+from protocol.cqrs_command_pb2 import CommandMeta, Operation
+from protocol.ids import aggregate_id_of, new_command_id
 
 
 def meta(command_id: str | None = None, **fields: object) -> CommandMeta:
@@ -15,7 +16,7 @@ def add(
 ) -> Command:
     """Adds a contact, by the id that follows from the command's, unless one is given."""
     its_meta = meta(command_id, **fields)
-    contact_id = contact_id_of(its_meta.command_id) if contact_id is None else contact_id
+    contact_id = aggregate_id_of(its_meta.command_id) if contact_id is None else contact_id
     return Command(add=Contact(id=contact_id, name=name, meta=its_meta))
 
 

@@ -14,7 +14,7 @@ from cqrssite.graphql.errors import RequestRefused
 from cqrssite.graphql.http.request import GraphQLRequest
 from cqrssite.wiring import GatewayNotOpen
 from protocol.contact_pb2 import Contact
-from protocol.ids import contact_id_of
+from protocol.ids import aggregate_id_of
 from tests.support.fake_gateway import FakeGateway, State
 
 ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")
@@ -138,7 +138,7 @@ async def test_a_command_is_shown_as_the_journal_knows_it(gateway: FakeGateway) 
     assert queued == {
         "id": "k",
         "kind": "ADD",
-        "contactId": contact_id_of("k"),
+        "contactId": aggregate_id_of("k"),
         "state": "QUEUED",
         "message": "",
         "reason": None,
@@ -221,7 +221,7 @@ async def test_an_add_is_journaled_and_answered(gateway: FakeGateway) -> None:
     assert ISO.match(answer.pop("takesEffectAt"))
     assert 2000 < answer.pop("takesEffectInMs") <= 3000
     command_id = command.add.meta.command_id
-    contact_id = contact_id_of(command_id)
+    contact_id = aggregate_id_of(command_id)
     expected = {"status": "OK", "message": "Queued to add", "commandId": command_id, "contactId": contact_id}
     assert answer == expected
     assert (command.add.name, command.add.id, command.add.meta.actor) == ("Ada", contact_id, "grace")
@@ -344,7 +344,7 @@ async def test_a_queued_command_can_be_cancelled(gateway: FakeGateway) -> None:
     response = await run(
         gateway, 'mutation { cancelCommand(id: "k") { status message commandId contactId } }', actor="grace"
     )
-    expected = {"status": "OK", "message": "Queued to cancel", "commandId": "k", "contactId": contact_id_of("k")}
+    expected = {"status": "OK", "message": "Queued to cancel", "commandId": "k", "contactId": aggregate_id_of("k")}
     assert response == {"data": {"cancelCommand": expected}}
     assert gateway.journal.rows["k"].cancel_requested_by == "grace"
 

@@ -19,7 +19,7 @@ from cqrssite.graphql.engine.executor import Executor
 from cqrssite.graphql.http.request import GraphQLRequest
 from cqrssite.graphql.schema import schema
 from protocol.contact_write_pb2 import Command
-from protocol.ids import contact_id_of
+from protocol.ids import aggregate_id_of
 from tests.support.fake_gateway import FakeGateway, FakeJournal
 
 OLD = "old"
@@ -117,7 +117,15 @@ def outcome(make: Callable[[], Gateway], query: str, *, plainly: bool) -> tuple[
 
 
 # The contacts of the first minted ids and of keys: so that one mutation is about what another adds.
-IDS = ["a", "b", "gone", contact_id_of("minted-0"), contact_id_of("minted-1"), contact_id_of("k"), contact_id_of(OLD)]
+IDS = [
+    "a",
+    "b",
+    "gone",
+    aggregate_id_of("minted-0"),
+    aggregate_id_of("minted-1"),
+    aggregate_id_of("k"),
+    aggregate_id_of(OLD),
+]
 NAMES = ["Ada", "Grace", "Grace", "Ada", ""]
 
 
@@ -202,6 +210,6 @@ async def test_of_what_the_journal_has_no_room_for_it_takes_what_fits(room: int)
 
 async def test_a_key_that_was_settled_long_ago_does_not_make_its_contact_pending() -> None:
     query = f"""mutation {{ a: addContact(name: "Ada", commandId: "{OLD}") {{ status }}
-        b: deleteContact(id: "{contact_id_of(OLD)}") {{ status }} }}"""
+        b: deleteContact(id: "{aggregate_id_of(OLD)}") {{ status }} }}"""
     _, response = await accepted(query)
     assert response["errors"][0]["path"] == ["b"]

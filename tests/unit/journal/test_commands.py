@@ -3,13 +3,13 @@ import pytest
 from cqrs.journal import commands
 from cqrs.journal.errors import InvalidCommand
 from protocol.contact_write_pb2 import Command
-from protocol.ids import contact_id_of
+from protocol.ids import aggregate_id_of
 
 
 def test_an_add_names_the_contact_after_its_command() -> None:
     command = commands.add("Ada", command_id="my-key", actor="grace")
     assert commands.kind_of(command) == "ADD"
-    assert command.add.id == contact_id_of("my-key")
+    assert command.add.id == aggregate_id_of("my-key")
     assert (command.add.name, command.add.meta.command_id, command.add.meta.actor) == ("Ada", "my-key", "grace")
 
 

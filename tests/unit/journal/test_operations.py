@@ -5,8 +5,8 @@ import pytest
 from cqrs.store.apply import apply, retry_parked
 from cqrs.store.models import Kind, Notice, ParkedCommand
 from database_service.models import Contact
-from protocol.contact_pb2 import Operation
 from protocol.contact_write_pb2 import Command
+from protocol.cqrs_command_pb2 import Operation
 from tests.support.factories import add, cancelled, contact_of, delete, id_of, operated, update
 from tests.support.recorded import kinds
 

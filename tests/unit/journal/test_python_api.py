@@ -30,7 +30,7 @@ from cqrs.journal.errors import (
 from cqrs.journal.models import Command
 from cqrssite.testing import commands_take_effect_at_once
 from database_service.models import Contact
-from protocol.ids import contact_id_of
+from protocol.ids import aggregate_id_of
 
 pytestmark = pytest.mark.django_db(databases=["default", "contacts"])
 
@@ -40,7 +40,7 @@ def test_a_command_is_journaled_without_an_owner() -> None:
     command = Command.objects.get()
     assert accepted == (command.command_id, command.contact_id, command.accepted_at, command.takes_effect_at)
     assert (command.kind, command.name, command.actor, command.owner) == ("ADD", "Ada", "grace", "")
-    assert command.contact_id == contact_id_of(command.command_id)
+    assert command.contact_id == aggregate_id_of(command.command_id)
     assert accepted.takes_effect_at - accepted.accepted_at == timedelta(seconds=3)
 
 

@@ -14,7 +14,8 @@ from cqrs.journal.relay import CommandPublisher
 from cqrs.journal.settlement import now
 from cqrs.journal.sweep import Sweep
 from protocol import topics
-from protocol.contact_pb2 import Contact, Operation
+from protocol.contact_pb2 import Contact
+from protocol.cqrs_command_pb2 import Operation
 from protocol.notice_pb2 import Notice
 from tests.support import factories
 from tests.support.fakes import FakeLink

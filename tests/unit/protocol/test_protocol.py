@@ -69,13 +69,13 @@ def test_ids_that_are_minted_pass_the_rules_and_sort_by_time():
 
 def test_the_contact_of_an_add_command_is_the_same_for_ever():
     """Written down: another answer would add the contact of a repeated command a second time."""
-    assert ids.contact_id_of("0199f2a0-0000-7000-8000-000000000001") == "0199f2a0-0000-83e1-b33e-dba40b38b139"
-    assert ids.contact_id_of("order-17") == "8d2af13e-9a7f-515b-a31c-e24de36ae421"
+    assert ids.aggregate_id_of("0199f2a0-0000-7000-8000-000000000001") == "0199f2a0-0000-83e1-b33e-dba40b38b139"
+    assert ids.aggregate_id_of("order-17") == "8d2af13e-9a7f-515b-a31c-e24de36ae421"
 
 
 def test_contacts_whose_commands_have_a_time_sort_by_it_too():
     minted = [ids.new_command_id() for _ in range(1000)]
-    contacts = [ids.contact_id_of(command_id) for command_id in minted]
+    contacts = [ids.aggregate_id_of(command_id) for command_id in minted]
     assert [contact[:13] for contact in contacts] == [command_id[:13] for command_id in minted]
     assert len(set(contacts)) == 1000
     assert {(uuid.UUID(contact).version, uuid.UUID(contact).variant) for contact in contacts} == {(8, uuid.RFC_4122)}
@@ -91,7 +91,7 @@ def test_contacts_whose_commands_have_a_time_sort_by_it_too():
     ],
 )
 def test_the_contact_of_any_other_command_is_a_uuid_5(command_id: str):
-    assert uuid.UUID(ids.contact_id_of(command_id)).version == 5
+    assert uuid.UUID(ids.aggregate_id_of(command_id)).version == 5
 
 
 def test_pauses_double_to_the_most_cut_by_up_to_half_and_begin_anew_after_a_reset():

@@ -8,6 +8,7 @@ from google.protobuf import timestamp_pb2
 from google.protobuf.descriptor import FieldDescriptor
 
 from protocol import contact_pb2, contact_read_pb2, contact_write_pb2, topics
+from protocol.cqrs_command_pb2 import CommandMeta
 
 STRING, INT32, ENUM, MESSAGE = (
     FieldDescriptor.TYPE_STRING,
@@ -105,6 +106,6 @@ def test_a_reference_and_a_filter_have_the_bytes_the_go_example_sends():
 
 def test_a_peer_that_knows_only_the_contract_reads_our_contact():
     """Ours adds fields 14 and 15; without them the first thirteen read the same."""
-    ours = contact_pb2.Contact(id="a", name="b", version=3, meta=contact_pb2.CommandMeta(command_id="c"))
+    ours = contact_pb2.Contact(id="a", name="b", version=3, meta=CommandMeta(command_id="c"))
     plain = contact_pb2.Contact(id="a", name="b")
     assert ours.SerializeToString().startswith(plain.SerializeToString())

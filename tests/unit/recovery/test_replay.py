@@ -21,8 +21,9 @@ from cqrs.store.decide import Outcome, decide
 from cqrs.store.errors import PositionTooOld, PositionUnknown
 from cqrs.writer.decoding import decode
 from database_service.models import Contact as ContactRow
-from protocol.contact_pb2 import Contact, Operation
+from protocol.contact_pb2 import Contact
 from protocol.contact_write_pb2 import Command
+from protocol.cqrs_command_pb2 import Operation
 from protocol.notice_pb2 import Notice, NoticeBatch
 from tests.support.factories import add, cancelled, contact_of, delete, id_of, operated, update
 

@@ -1,8 +1,9 @@
 import pytest
 
 from cqrs.writer.delay_queue import AGAIN, BATCH, BATCH_BYTES, PATIENCE, Holding
-from protocol.contact_pb2 import Contact, Operation
+from protocol.contact_pb2 import Contact
 from protocol.contact_write_pb2 import Command, CommandBatch
+from protocol.cqrs_command_pb2 import Operation
 from tests.support import factories
 
 

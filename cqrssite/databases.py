@@ -1,29 +1,16 @@
-"""Keeps the two databases apart: what the database service owns lives in `contacts`, all else in `default`."""
+"""Keeps the store's database to what the store owns: users, sessions and all else are the gateway's alone."""
 
 from typing import Any
 
-from django.apps import apps
-from django.db import models
-
-DATABASE = "contacts"
+from cqrs import conf
+from cqrs.databases import store_models
 
 
-def is_of_the_store(model: type[models.Model]) -> bool:
-    """Whether the database service owns the rows."""
-    return model.__module__.startswith(("cqrs.store.", "database_service."))
+class StoreAlone:
+    """Stands behind the kit's router: nothing else is migrated in the store's database, where it has one of its own."""
 
-
-class SideRouter:
-    """Routes each model to the database of its side; each migrates only its own."""
-
-    def db_for_read(self, model: type[models.Model], **_hints: Any) -> str | None:
-        return DATABASE if is_of_the_store(model) else None
-
-    db_for_write = db_for_read
-
-    def allow_migrate(self, db: str, app_label: str, model_name: str | None = None, **_hints: Any) -> bool | None:
-        if app_label == "database_service":
-            return db == DATABASE
-        if app_label == "cqrs" and model_name is not None:
-            return (db == DATABASE) == is_of_the_store(apps.get_model(app_label, model_name))
-        return None if app_label == "cqrs" else db != DATABASE
+    def allow_migrate(self, db: str, app_label: str, **_hints: Any) -> bool | None:
+        own = conf.current()
+        if db != own.store or own.store == own.journal:
+            return None
+        return None if app_label in {label.partition(".")[0] for label in store_models()} else False

@@ -5,6 +5,7 @@ import secrets
 import sys
 from typing import Any
 
+from cqrs import conf
 from cqrssite.environment import BASE_DIR, read_environment
 
 
@@ -110,7 +111,10 @@ def _sqlite(name: str) -> dict[str, Any]:
 
 # `default`: the gateway's (users, sessions, the journal). `contacts`: the database service's.
 DATABASES = {"default": _sqlite("gateway"), "contacts": _sqlite("contacts")}
-DATABASE_ROUTERS = ["cqrssite.databases.SideRouter"]
+DATABASE_ROUTERS = ["cqrs.databases.Router", "cqrssite.databases.StoreAlone"]
+# The kit's settings have the names that the environment gives them, but for the databases.
+CQRS = {"JOURNAL": "default", "STORE": "contacts"}
+CQRS |= {name: getattr(CONTACTS, name.lower()) for name in conf.NAMES if name not in CQRS}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_PASSWORD_VALIDATORS = [

@@ -5,7 +5,9 @@ import time
 from django.db import connections
 from django.db.backends.utils import CursorWrapper
 
-ALIAS = "contacts"
+from cqrs import conf
+
+ALIAS = conf.current().store
 
 
 def now_ms() -> int:

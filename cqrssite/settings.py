@@ -115,6 +115,7 @@ DATABASE_ROUTERS = ["cqrs.databases.Router", "cqrssite.databases.StoreAlone"]
 # The kit's settings have the names that the environment gives them, but for the databases.
 CQRS = {"JOURNAL": "default", "STORE": "contacts"}
 CQRS |= {name: getattr(CONTACTS, name.lower()) for name in conf.NAMES if name not in CQRS}
+TEST_RUNNER = "cqrssite.testing_runner.PytestRunner"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_PASSWORD_VALIDATORS = [

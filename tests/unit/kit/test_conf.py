@@ -46,7 +46,7 @@ def test_a_wrong_setting_is_named_in_a_sentence_before_a_command_begins(
 
 
 def test_without_settings_both_databases_are_the_default_one(settings: Any) -> None:
-    del settings.CQRS
+    settings.CQRS = {}
     assert (conf.current().journal, conf.current().store, conf.current().delay) == ("default", "default", 3.0)
 
 

@@ -75,6 +75,7 @@ def refused() -> Iterator[dict[str, tuple[int, str]]]:
             "database, not migrated": empty.database(),
             "uvicorn, not migrated": empty.gateway("9"),
             "gateway, not migrated": empty.add("12", manage("rungateway")),
+            "createfirstuser, not migrated": empty.add("13", manage("createfirstuser")),
             "runserver, not migrated": empty.gateway("10", server="runserver", address=stack.address["gateway"]),
         }
         starts["uvicorn, wrong setting"].environment["CONTACTS_JOURNAL_LIMIT"] = "0"
@@ -98,6 +99,7 @@ CASES = {
     "database, not migrated": LACKS.format("contacts database", " --database contacts"),
     "uvicorn, not migrated": LACKS.format("gateway's database", ""),
     "gateway, not migrated": LACKS.format("gateway's database", ""),
+    "createfirstuser, not migrated": LACKS.format("gateway's database", ""),
     "runserver, not migrated": LACKS.format("gateway's database", ""),
 }
 

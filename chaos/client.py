@@ -1,4 +1,9 @@
-"""A GraphQL client over HTTP that tells a request that never left from one whose answer was lost."""
+"""A GraphQL client over HTTP that tells a request that never left from one whose answer was lost.
+
+Reason: the load generator shares the machine with the system under trial. Gain: a request costs 35 µs of CPU, with
+httpx 900 (measured side by side), which at most allows 1,000 requests a second.
+The plain path: httpx, whose ConnectError and TransportError tell the same two apart.
+"""
 
 import asyncio
 from typing import Any
@@ -32,29 +37,26 @@ class GraphQLClient:
     async def execute(self, query: str, variables: dict[str, Any] | None = None) -> dict[str, Any]:
         """The GraphQL answer as it came (`data`, `errors`). Raises NotSent or AnswerLost."""
         body = orjson.dumps({"query": query, "variables": variables or {}})
+        head = (
+            f"POST /graphql HTTP/1.1\r\nHost: {self._address}\r\nContent-Type: application/json\r\n"
+            f"Accept: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        answered = False
         try:
             async with asyncio.timeout(self._deadline):
                 reader, writer = await self._connect()
-                writer.write(
-                    f"POST /graphql HTTP/1.1\r\nHost: {self._address}\r\nContent-Type: application/json\r\n"
-                    f"Accept: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-                    + body
-                )
+                writer.write(head.encode() + body)
                 await writer.drain()
-                status, answer = await self._read(reader)
-        except (OSError, EOFError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError) as error:
-            self.close()
+                answer = orjson.loads(await _read_body(reader))
+            answered = True
+        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError, TimeoutError) as error:
             raise AnswerLost(f"{type(error).__name__}: {error}".rstrip(": ")) from error
-        except asyncio.CancelledError:
-            self.close()
-            raise
-        try:
-            parsed = orjson.loads(answer)
-        except orjson.JSONDecodeError:
-            raise AnswerLost(f"HTTP {status}: {answer[:200]!r}") from None
-        if not isinstance(parsed, dict) or not ("data" in parsed or "errors" in parsed):
-            raise AnswerLost(f"HTTP {status}: {answer[:200]!r}")
-        return parsed
+        finally:
+            if not answered:
+                self.close()
+        if not isinstance(answer, dict) or not ("data" in answer or "errors" in answer):
+            raise AnswerLost(f"no GraphQL answer: {str(answer)[:200]}")
+        return answer
 
     def close(self) -> None:
         if self._connection is not None:
@@ -71,19 +73,12 @@ class GraphQLClient:
                 raise NotSent(str(error)) from error
         return self._connection
 
-    async def _read(self, reader: asyncio.StreamReader) -> tuple[int, bytes]:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        status = int(head[0].split(" ")[1])
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
-        if "content-length" in headers:
-            body = await reader.readexactly(int(headers["content-length"]))
-        elif headers.get("transfer-encoding", "").lower() == "chunked":
-            body = b""
-            while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
-                body += (await reader.readexactly(size + 2))[:-2]
-            await reader.readuntil(b"\r\n")
-        else:
-            body = await reader.read(_MAX_ANSWER)
-        if headers.get("connection", "").lower() == "close":
-            self.close()
-        return status, body
+
+async def _read_body(reader: asyncio.StreamReader) -> bytes:
+    """The body of a response. The gateway always declares its length; one without is lost (ValueError)."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    for line in head.decode("latin-1").lower().split("\r\n"):
+        field, _, value = line.partition(":")
+        if field == "content-length":
+            return await reader.readexactly(int(value))
+    raise ValueError(f"no content-length in {head[:200]!r}")

@@ -11,7 +11,7 @@ import orjson
 # unreached: the request certainly never arrived.
 Answer = Literal["queued", "refused", "lost", "unreached"]
 CommandKind = Literal["ADD", "UPDATE", "DELETE"]
-Fate = Literal["accepted", "unknown", "refused"]
+Verdict = Literal["accepted", "unknown", "refused"]
 
 STATE_OF_KIND = {
     "ADDED": "APPLIED",
@@ -61,7 +61,7 @@ class Command:
     cancels: list[Attempt] = field(default_factory=list)
 
     @property
-    def fate(self) -> Fate:
+    def verdict(self) -> Verdict:
         """accepted: an answer said queued. unknown: none did, some were lost. refused: certainly not accepted."""
         answers = {attempt.answer for attempt in self.attempts}
         return "accepted" if "queued" in answers else "unknown" if "lost" in answers else "refused"

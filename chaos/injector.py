@@ -26,7 +26,7 @@ class Injector:
         self._overran = overran
         self._dice = dice
 
-    async def strike(self, one: Round) -> float:
+    async def inject(self, one: Round) -> float:
         """All faults of a round at once; returns, once all is up again, when the last was repaired.
 
         Raises StartError when a process does not come up again.
@@ -34,14 +34,14 @@ class Injector:
         try:
             async with asyncio.TaskGroup() as group:
                 repairs = [
-                    *(group.create_task(self._strike_process(fault)) for fault in one.processes),
-                    *(group.create_task(self._strike_link(fault)) for fault in one.links),
+                    *(group.create_task(self._break_process(fault)) for fault in one.processes),
+                    *(group.create_task(self._break_link(fault)) for fault in one.links),
                 ]
         except* StartError as errors:
             raise StartError(str(errors.exceptions[0])) from None
         return max(repair.result() for repair in repairs)
 
-    async def _strike_process(self, fault: Fault) -> float:
+    async def _break_process(self, fault: Fault) -> float:
         """Returns, once the process is up again, when it was started again or continued."""
         self.faults[fault.target][fault.what] += 1
         process = self._system.processes[fault.target]
@@ -62,11 +62,11 @@ class Injector:
         await process.wait_up()
         return restarted
 
-    async def _strike_link(self, fault: Fault) -> float:
+    async def _break_link(self, fault: Fault) -> float:
         """Returns when the connection was whole again."""
         self.faults[fault.target][fault.what] += 1
         link = self._system.links[fault.target]
-        link.strike(fault.what, self._dice)
+        link.inject(fault.what, self._dice)
         try:
             await asyncio.sleep(fault.lasts)
         finally:

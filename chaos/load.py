@@ -187,7 +187,7 @@ class Load:
 
     async def _cancel(self, clients: Mapping[str, GraphQLClient], command: Command) -> None:
         """Cancels what was accepted, about as late as can be, through some gateway."""
-        if not command.command_id or command.fate != "accepted":
+        if not command.command_id or command.verdict != "accepted":
             return
         await asyncio.sleep(self._dice.uniform(0, self._delay * 1.1))
         gateway = self._dice.choice(list(clients))
@@ -205,7 +205,7 @@ class Load:
 
     async def _read_after(self, clients: Mapping[str, GraphQLClient], command: Command) -> None:
         """Reads a contact as it is after a command, through some gateway."""
-        if command.fate != "accepted":
+        if command.verdict != "accepted":
             return
         gateway, sent_at = self._dice.choice(list(clients)), self._clock()
         try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from cqrs.transport.process import StartError
 from cqrssite.environment import BASE_DIR
 
-_TETHER = str(BASE_DIR / "cqrssite" / "parent_death.py")
+_PARENT_DEATH = str(BASE_DIR / "cqrssite" / "stack" / "parent_death.py")
 
 
 class Process:
@@ -57,7 +57,7 @@ class Process:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-S",
-                _TETHER,
+                _PARENT_DEATH,
                 str(os.getpid()),
                 *self._command,
                 cwd=BASE_DIR,

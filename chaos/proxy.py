@@ -46,7 +46,7 @@ class Link:
         self._reset()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def strike(self, fault: str, dice: random.Random) -> None:
+    def inject(self, fault: str, dice: random.Random) -> None:
         """Begins a fault of `schedule.LinkFault`; it lasts until `heal`."""
         if fault == "cut":
             self._refusing = True
@@ -158,11 +158,11 @@ class MqttLink(Link):
         self.on_subscribed = on_subscribed
         self.garbler: mqtt.Garbler | None = None
 
-    def strike(self, fault: str, dice: random.Random) -> None:
+    def inject(self, fault: str, dice: random.Random) -> None:
         if fault == "garble":
             self.garbler = mqtt.Garbler(dice)
         else:
-            super().strike(fault, dice)
+            super().inject(fault, dice)
 
     def heal(self) -> None:
         self.garbler = None

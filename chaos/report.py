@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from chaos.checker import Violation
+from chaos.case import Violation
 from chaos.history import STATE_OF_KIND, History
 from chaos.schedule import MQTT_FAULTS, PROCESS_FAULTS
 

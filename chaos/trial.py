@@ -12,9 +12,9 @@ from pathlib import Path
 
 from chaos import schedule
 from chaos.checker import check
+from chaos.final_reads import FinalReads
 from chaos.history import Event, History, Notice, Watcher
 from chaos.injector import Injector
-from chaos.inquiry import Inquiry
 from chaos.load import Load
 from chaos.overdue import Overdue
 from chaos.proxy import MqttLink
@@ -76,7 +76,7 @@ class Trial:
             async with self._system.running():
                 self._note(f"everything is up, in {folder}")
                 try:
-                    seconds = await self._strike_under_load()
+                    seconds = await self._inject_under_load()
                 finally:
                     if plan.keep is not None:
                         self.history.save(plan.keep)
@@ -85,7 +85,7 @@ class Trial:
         self._note("checking")
         return self._report(seconds)
 
-    async def _strike_under_load(self) -> float:
+    async def _inject_under_load(self) -> float:
         """Returns how long there was load, in seconds."""
         plan, gateways = self.plan, self._system.gateways
         self._load = Load(
@@ -102,7 +102,7 @@ class Trial:
             began = self._clock()
             loading = asyncio.create_task(self._load.run(), name="load")
             try:
-                await self._strike()
+                await self._inject_faults()
                 try:
                     await self._load.wait_accepted(plan.commands)
                 except TimeoutError:
@@ -115,10 +115,10 @@ class Trial:
             seconds = self._clock() - began
             self._note("the load has ended; all is to be settled and seen within 10 s")
             await self._settle(watching)
-            await Inquiry(self.history, self._process_of, self._clock).ask(gateways, self._system.reader_address)
+            await FinalReads(self.history, self._process_of, self._clock).read(gateways, self._system.reader_address)
         return seconds
 
-    async def _strike(self) -> None:
+    async def _inject_faults(self) -> None:
         """All rounds of faults, one after the other, each healed before the next."""
         plan = self.plan
         rounds = plan.rounds
@@ -133,7 +133,7 @@ class Trial:
             await asyncio.sleep(one.pause)
             struck += len(one.processes)
             self._note(f"{struck}/{in_all} {one}")
-            await self._heal(one, await injector.strike(one))
+            await self._heal(one, await injector.inject(one))
             if len(self.history.overruns) >= _MOST_OVERRUNS:
                 self._note("too much did not heal: no more faults")
                 return
@@ -218,7 +218,7 @@ class Trial:
 
     def _report(self, seconds: float) -> Report:
         history, plan = self.history, self.plan
-        fates = Counter(command.fate for command in history.commands)
+        fates = Counter(command.verdict for command in history.commands)
         states = Counter(sample.state for sample in {sample.command_id: sample for sample in history.outcomes}.values())
         return Report(
             seed=plan.seed,
@@ -228,7 +228,7 @@ class Trial:
             faults={target: dict(counts) for target, counts in self._ordered_faults()},
             kills=sum(sum(self._faults[name].values()) for name in self._system.processes),
             commands={
-                **{fate: fates[fate] for fate in ("accepted", "unknown", "refused")},
+                **{verdict: fates[verdict] for verdict in ("accepted", "unknown", "refused")},
                 **{state: states[state] for state in ("APPLIED", "REJECTED", "CANCELLED", "DISCARDED")},
             },
             notices=len(history.notices),

@@ -137,14 +137,14 @@ LOGGING = {
     "formatters": {
         "line": {"format": "{asctime}.{msecs:03.0f} {levelname} {name}: {message}", "datefmt": "%H:%M:%S", "style": "{"}
     },
-    "filters": {"sparing": {"()": "cqrssite.serving.log_filter.Sparing"}},
+    "filters": {"rate_limit": {"()": "cqrssite.serving.log_filter.RateLimitFilter"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": CONTACTS.log_level},
     # At INFO they say every keepalive, every state and every socket.
     "loggers": {
         "amqtt": {"level": "WARNING"},
         "transitions": {"level": "WARNING"},
-        # It says every request that is none.
-        "uvicorn.error": {"level": "WARNING", "filters": ["sparing"]},
+        # It logs every malformed request.
+        "uvicorn.error": {"level": "WARNING", "filters": ["rate_limit"]},
     },
 }

@@ -56,7 +56,7 @@ def check_migrated() -> None:
     """Raises StartError when the gateway's database lacks a migration."""
     executor = MigrationExecutor(connection)
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-        raise StartError("migrations are not applied to the gateway's database: run manage.py migrate")
+        raise StartError("the gateway's database lacks migrations: run `python manage.py migrate`")
 
 
 def end_process() -> None:

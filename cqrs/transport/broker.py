@@ -17,8 +17,7 @@ from amqtt.contexts import BrokerConfig, ListenerConfig, ListenerType
 from amqtt.plugins.base import BaseAuthPlugin
 from amqtt.session import Session
 
-from cqrs.transport.addresses import split_address
-from cqrs.transport.process import StartError
+from cqrs.transport.addresses import CannotListen, split_address
 from protocol.topics import MAX_PAYLOAD
 
 log = logging.getLogger("cqrs.transport.broker")
@@ -43,7 +42,7 @@ class Broker:
     """An MQTT 3.1.1 broker on `bind` ("host:port"; port 0: a free one) within its `async with`.
 
     username, password: the one pair that is let in; empty: anyone is.
-    Raises StartError when the address cannot be had.
+    Raises CannotListen when the address cannot be had.
     """
 
     def __init__(self, bind: str, *, username: str = "", password: str = "") -> None:
@@ -70,7 +69,7 @@ class Broker:
             self._server = await asyncio.start_server(self._accept, host, port)
         except OSError as error:
             await self._broker.shutdown()
-            raise StartError(f"cannot listen on {self._bind}: {error.strerror or error}") from error
+            raise CannotListen(self._bind, error) from error
         return self
 
     async def __aexit__(self, *_: object) -> None:

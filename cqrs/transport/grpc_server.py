@@ -11,13 +11,12 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
-from cqrs.transport.addresses import split_address
+from cqrs.transport.addresses import CannotListen, check_free
 from cqrs.transport.credentials import TokenGuard
 from cqrs.transport.disconnects import say_who_is_gone_in_a_line
 from cqrs.transport.grpc_channel import SIZES, open_channel
 from cqrs.transport.handlers import GuardedServer
 from cqrs.transport.malformed_calls import guard_against_garbage
-from cqrs.transport.process import StartError
 
 
 @contextlib.asynccontextmanager
@@ -35,7 +34,7 @@ async def grpc_server(
     register: adds the servicers. tokens: full name of each service registered to its token (empty: open).
     before_stop: called after health turned NOT_SERVING, to end what would not end by itself (streams).
     max_calls: calls at once, more get RESOURCE_EXHAUSTED. grace: seconds that running calls have on the way out.
-    Raises StartError when the address cannot be had.
+    Raises CannotListen when the address cannot be had.
     """
     say_who_is_gone_in_a_line()
     server = grpc.aio.server(
@@ -56,12 +55,13 @@ async def grpc_server(
     names = (*tokens, health.SERVICE_NAME, reflection.SERVICE_NAME)
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), guarded)
     try:
-        split_address(bind)
+        # gRPC does not say why it cannot listen; this does.
+        check_free(bind)
         port = server.add_insecure_port(bind)
     except ValueError as error:
-        raise StartError(f"cannot listen on {bind}: it must be host:port, for example 127.0.0.1:8888") from error
+        raise CannotListen(bind, "it must be host:port, for example 127.0.0.1:8888") from error
     except RuntimeError as error:
-        raise StartError(f"cannot listen on {bind}: is the port in use?") from error
+        raise CannotListen(bind, "is the port in use?") from error
     await server.start()
     for service in ("", *tokens):
         await checks.set(service, health_pb2.HealthCheckResponse.SERVING)

@@ -1,23 +1,23 @@
-"""Keeps what a stranger can provoke from filling the log."""
+"""Keeps log lines that a stranger can provoke from filling the log."""
 
 import logging
 import time
 
-# Seconds in which a line is said once.
-EVERY = 1.0
+INTERVAL = 1.0
+"""Seconds in which a message is logged once."""
 
 
-class Sparing(logging.Filter):
-    """Lets each message through once a second, whatever its arguments."""
+class RateLimitFilter(logging.Filter):
+    """Lets each message below ERROR through once in INTERVAL, whatever its arguments."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._said: dict[str, float] = {}
+        # By the text before its arguments, of which there are few. Times are those of the clock that never jumps.
+        self._logged_at: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        # By the clock that never jumps; by the text before its arguments, of which there are few.
-        now = time.monotonic()
-        if record.levelno >= logging.ERROR or now - self._said.get(str(record.msg), -EVERY) >= EVERY:
-            self._said[str(record.msg)] = now
-            return True
-        return False
+        now, message = time.monotonic(), str(record.msg)
+        if record.levelno < logging.ERROR and now - self._logged_at.get(message, -INTERVAL) < INTERVAL:
+            return False
+        self._logged_at[message] = now
+        return True

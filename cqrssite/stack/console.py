@@ -10,7 +10,7 @@ _COLOURS = ("cyan", "yellow", "green", "magenta", "blue")
 
 
 def wants_colour(out: TextIO) -> bool:
-    """On a terminal, or when FORCE_COLOR is set; never when NO_COLOR is. (The two are no settings of ours.)"""
+    """On a terminal, or when FORCE_COLOR is set; never when NO_COLOR is."""
     if os.environ.get("NO_COLOR"):
         return False
     return bool(os.environ.get("FORCE_COLOR")) or out.isatty()
@@ -19,16 +19,16 @@ def wants_colour(out: TextIO) -> bool:
 class Console:
     """Prints each line behind the padded, coloured name of its service."""
 
-    def __init__(self, names: Sequence[str], out: TextIO, *, colour: bool) -> None:
-        width = max(map(len, names))
+    def __init__(self, services: Sequence[str], out: TextIO, *, colour: bool) -> None:
+        width = max(map(len, services))
         self._out = out
         self._prefixes = {}
-        for number, name in enumerate(names):
-            prefix = f"{name:{width}} |"
+        for number, service in enumerate(services):
+            prefix = f"{service:{width}} |"
             if colour:
                 prefix = termcolors.colorize(prefix, fg=_COLOURS[number % len(_COLOURS)])
-            self._prefixes[name] = prefix
+            self._prefixes[service] = prefix
 
-    def say(self, name: str, line: str) -> None:
-        self._out.write(f"{self._prefixes[name]} {line}\n")
+    def write_line(self, service: str, line: str) -> None:
+        self._out.write(f"{self._prefixes[service]} {line}\n")
         self._out.flush()

@@ -1,10 +1,10 @@
 """The five services as processes of one machine: how to start each, what it needs, how it shows health."""
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from cqrs.transport.grpc_server import is_healthy
-from cqrssite.environment import BASE_DIR, Environment
+from cqrssite.environment import BASE_DIR, PREFIX, Environment
 from cqrssite.stack.health import answers_http, answers_mqtt
 from cqrssite.stack.supervisor import Service
 
@@ -21,55 +21,52 @@ def services(
     without: names of services that run elsewhere; they are waited for at their address.
     """
 
-    def command(name: str, *arguments: str) -> Sequence[str]:
-        if name in without:
-            return ()
-        return (sys.executable, "-u", str(BASE_DIR / "manage.py"), f"run{name}", *arguments)
+    def service(
+        kind: str,
+        healthy: Callable[[], Awaitable[bool]],
+        *arguments: str,
+        bind: str = "",
+        needs: Sequence[str] = (),
+        number: str = "",
+    ) -> Service:
+        command = (sys.executable, "-u", str(BASE_DIR / "manage.py"), f"run{kind}", *arguments)
+        setting = f"{PREFIX}{kind.upper()}_BIND"
+        return Service(kind + number, () if kind in without else command, healthy, bind, setting, needs)
 
-    one = gateways == 1 or "gateway" in without
-    names = ["gateway"] if one else [f"gateway-{number}" for number in range(1, gateways + 1)]
+    several = gateways > 1 and "gateway" not in without
     return [
-        Service("broker", command("broker"), lambda: answers_mqtt(contacts.broker_address), contacts.broker_bind),
-        Service(
+        service("broker", lambda: answers_mqtt(contacts.broker_address), bind=contacts.broker_bind),
+        service(
             "database",
-            command("database", *(["--memory"] if memory else [])),
             lambda: is_healthy(contacts.database_read_address),
-            contacts.database_bind,
+            *(["--memory"] if memory else []),
+            bind=contacts.database_bind,
         ),
-        Service(
-            "reader",
-            command("reader"),
-            lambda: is_healthy(contacts.reader_address),
-            contacts.reader_bind,
-            needs=["database"],
-        ),
-        # Listens nowhere: it is as healthy as its process, and gateways hear of it over the broker.
-        Service("writer", command("writer"), _at_once, needs=["broker", "database"]),
+        service("reader", lambda: is_healthy(contacts.reader_address), bind=contacts.reader_bind, needs=["database"]),
+        # The writer listens nowhere: it is as healthy as its process.
+        service("writer", _always, needs=["broker", "database"]),
         *(
-            Service(
-                name,
-                command("gateway"),
+            service(
+                "gateway",
                 lambda: answers_http(contacts.gateway_bind, "/readyz"),
-                contacts.gateway_bind,
-                healthy_at=_is_ready,
+                *(["--reuse-port"] if several else []),
+                bind=contacts.gateway_bind,
                 needs=["broker", "reader"],
+                number=number,
             )
-            for name in names
+            for number in ([f"-{number}" for number in range(1, gateways + 1)] if several else [""])
         ),
     ]
 
 
-async def _is_ready(address: str) -> bool:
-    return await answers_http(address, "/readyz")
-
-
-async def _at_once() -> bool:
+async def _always() -> bool:
     return True
 
 
 def urls(contacts: Environment) -> dict[str, str]:
-    """What a person may want to open."""
-    root = f"http://{contacts.gateway_bind}"
+    """The addresses that a person may want to open."""
+    # A browser cannot open the address that stands for all of them.
+    root = f"http://{contacts.gateway_bind}".replace("//0.0.0.0:", "//localhost:").replace("//[::]:", "//localhost:")
     return {
         "GraphiQL": f"{root}/graphql",
         "admin": f"{root}/admin/ (first user: manage.py createfirstuser)",

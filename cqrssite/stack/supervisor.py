@@ -4,54 +4,49 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cqrs.transport.addresses import split_address
+from cqrs.transport.addresses import CannotListen, check_free
 from cqrs.transport.backoff import Backoff
 from cqrs.transport.process import StartError
 
-_TETHER = str(Path(__file__).with_name("parent_death.py"))
+_PARENT_DEATH = str(Path(__file__).with_name("parent_death.py"))
 # An unfinished line longer than this is printed in pieces, in bytes.
 _MAX_LINE = 64 * 1024
-# What ran for so many seconds does not end at once again: it is restarted quickly.
+# A process that ran for so many seconds is restarted quickly.
 _STEADY = 10.0
-# Connections that wait for whoever listens.
-_BACKLOG = 2048
+# Seconds between two reports that a service is not healthy yet.
+_REPORT_EVERY = 10.0
 # SIGHUP: the terminal was closed.
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
-Say = Callable[[str, str], None]
 
 
 @dataclass(frozen=True)
 class Service:
     """One process of the stack.
 
-    command: empty when it runs elsewhere and is only waited for. bind: where it listens, if it does.
-    healthy_at: for one that shares `bind` with others, or could; asked in the place of `healthy`, at an address of this
-    process alone. The stack listens at both and hands the sockets over, as `--fd NUMBER` behind the command; the system
-    spreads who connects to `bind` over the processes. Each also gets the sockets of the others there, as
-    `--spare-fd NUMBER`: who connects while one is away is taken by another, or waits for it.
+    command: empty when it runs elsewhere and is only waited for.
+    bind: where it listens, if it does. setting: the name of the setting that says so.
+    needs: names of services that must be healthy before it starts.
     """
 
     name: str
     command: Sequence[str]
     healthy: Callable[[], Awaitable[bool]]
     bind: str = ""
-    healthy_at: Callable[[str], Awaitable[bool]] | None = None
+    setting: str = ""
     needs: Sequence[str] = ()
 
 
 class Stack:
     """Runs `services` until a signal or `stop`, then ends them in reverse order and leaves nothing running.
 
-    say: gets (name of a service, line) for each line it prints and each thing that happens to it.
-    ready: called once, with the seconds it took, when all are healthy.
+    on_line: gets (name of a service, line) for each line it prints and each thing that happens to it.
+    on_ready: called once, with the seconds it took, when all are healthy.
     grace: seconds each process has to end after SIGTERM; then it is killed. A second signal kills all at once.
     """
 
@@ -59,38 +54,30 @@ class Stack:
         self,
         services: Sequence[Service],
         *,
-        say: Say,
-        ready: Callable[[float], None] = lambda seconds: None,
+        on_line: Callable[[str, str], None],
+        on_ready: Callable[[float], None] = lambda seconds: None,
         grace: float = 10.0,
     ) -> None:
         self._services = services
-        self._say = say
-        self._ready = ready
+        self._on_line = on_line
+        self._on_ready = on_ready
         self._grace = grace
         self._healthy = {service.name: asyncio.Event() for service in services}
         self._processes: dict[str, asyncio.subprocess.Process] = {}
-        # Handed over, by the name of the service: at its address, and where it alone is.
-        self._shared: dict[str, list[socket.socket]] = {}
-        self._own: dict[str, list[socket.socket]] = {}
         self._stopping = asyncio.Event()
-        self._hurrying = asyncio.Event()
+        self._killing = asyncio.Event()
 
     async def run(self) -> None:
-        """Raises StartError when an address that is to be listened on cannot be had."""
-        started = [service for service in self._services if service.command]
-        sharing = [service for service in started if service.healthy_at]
-        # Not shared with another stack.
-        check_free({service.bind for service in started if service.bind})
-        self._shared = {service.name: listen([service.bind], shared=True)[service.bind] for service in sharing}
-        self._own = {service.name: _listen("127.0.0.1", 0) for service in sharing}
+        """Raises StartError when an address that is to be listened on is taken."""
+        _check_addresses(self._services)
         with self._signals():
             try:
                 async with asyncio.TaskGroup() as group:
                     tasks = [
-                        group.create_task(self._keep(service), name=f"keep {service.name}")
+                        group.create_task(self._supervise(service), name=f"supervise {service.name}")
                         for service in self._services
                     ]
-                    tasks.append(group.create_task(self._tell_ready(time.monotonic()), name="tell ready"))
+                    tasks.append(group.create_task(self._report_ready(time.monotonic()), name="report ready"))
                     await self._stopping.wait()
                     for task in tasks:
                         task.cancel()
@@ -99,91 +86,81 @@ class Stack:
 
     def stop(self) -> None:
         """Ends the run; called again, kills what is still running."""
-        (self._hurrying if self._stopping.is_set() else self._stopping).set()
+        (self._killing if self._stopping.is_set() else self._stopping).set()
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-        for number in _STOP_SIGNALS:
+        # A SIGHUP that nohup has us ignore stays ignored.
+        numbers = [number for number in _STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        for number in numbers:
             loop.add_signal_handler(number, self.stop)
         try:
             yield
         finally:
-            for number in _STOP_SIGNALS:
+            for number in numbers:
                 loop.remove_signal_handler(number)
 
-    async def _tell_ready(self, started: float) -> None:
+    async def _report_ready(self, started: float) -> None:
         for event in self._healthy.values():
             await event.wait()
-        self._ready(time.monotonic() - started)
+        self._on_ready(time.monotonic() - started)
 
-    async def _keep(self, service: Service) -> None:
+    async def _supervise(self, service: Service) -> None:
         """Starts the service when what it needs is healthy, and again whenever it ends."""
-        for name in service.needs:
-            await self._healthy[name].wait()
+        for needed in service.needs:
+            await self._healthy[needed].wait()
         if not service.command:
             await self._wait_healthy(service)
             return
         backoff = Backoff(first=0.2)
         while True:
             started = time.monotonic()
-            process = await self._start(service)
-            try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(self._relay(service.name, process))
-                    waiting = group.create_task(self._wait_healthy(service))
-                    code = await process.wait()
-                    waiting.cancel()
-            finally:
-                if process.returncode is not None:
-                    del self._processes[service.name]
+            code = await self._run_once(service)
             if time.monotonic() - started > _STEADY:
                 backoff.reset()
             pause = backoff.next()
-            self._say(service.name, f"{_ending(code)}; starting it again in {pause:.1f} s")
+            self._on_line(service.name, f"{_describe_exit(code)}; starting it again in {pause:.1f} s")
             await asyncio.sleep(pause)
 
+    async def _run_once(self, service: Service) -> int:
+        """Runs the process to its end and returns its exit code. A cancelled call leaves it to `_end_all`."""
+        process = await self._start(service)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._forward_output(service.name, process))
+                waiting = group.create_task(self._wait_healthy(service))
+                code = await process.wait()
+                waiting.cancel()
+        finally:
+            if process.returncode is not None:
+                del self._processes[service.name]
+        return code
+
     async def _start(self, service: Service) -> asyncio.subprocess.Process:
-        handed = [
-            ("--fd", each.fileno()) for each in self._shared.get(service.name, []) + self._own.get(service.name, [])
-        ]
-        for other in self._services if handed else ():
-            if other.name != service.name and other.bind == service.bind:
-                handed += [("--spare-fd", each.fileno()) for each in self._shared[other.name]]
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-S",
-            _TETHER,
-            str(os.getpid()),
-            *service.command,
-            *(argument for option, number in handed for argument in (option, str(number))),
-            pass_fds=[number for _, number in handed],
+            *(sys.executable, "-S", _PARENT_DEATH, str(os.getpid()), *service.command),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            # Out of the terminal's group: Ctrl-C reaches us alone, and we end them in order.
+            # Out of the terminal's group: Ctrl-C reaches us alone, and we end the services in order.
             start_new_session=True,
         )
         self._processes[service.name] = process
         return process
 
     async def _wait_healthy(self, service: Service) -> None:
-        """Returns once the service is healthy; says every 10 s that it is not yet."""
-        patience = time.monotonic() + 10
-        while not await self._is_healthy(service):
-            if time.monotonic() > patience:
-                self._say(service.name, "not healthy yet")
-                patience += 10
+        """Returns once the service is healthy; reports every 10 s that it is not yet."""
+        next_report = time.monotonic() + _REPORT_EVERY
+        while not await service.healthy():
+            if time.monotonic() > next_report:
+                self._on_line(service.name, "not healthy yet")
+                next_report += _REPORT_EVERY
             await asyncio.sleep(0.1)
         self._healthy[service.name].set()
 
-    def _is_healthy(self, service: Service) -> Awaitable[bool]:
-        if service.healthy_at is None or service.name not in self._own:
-            return service.healthy()
-        return service.healthy_at("{}:{}".format(*self._own[service.name][0].getsockname()))
-
-    async def _relay(self, name: str, process: asyncio.subprocess.Process) -> None:
-        """Says what the process prints, line by line."""
+    async def _forward_output(self, service: str, process: asyncio.subprocess.Process) -> None:
+        """Passes on what the process prints, line by line."""
         assert process.stdout is not None
         rest = b""
         while chunk := await process.stdout.read(_MAX_LINE):
@@ -191,37 +168,48 @@ class Stack:
             if len(rest) > _MAX_LINE:
                 lines, rest = [*lines, rest], b""
             for line in lines:
-                self._say(name, line.decode(errors="replace").rstrip())
+                self._on_line(service, line.decode(errors="replace").rstrip())
         if rest:
-            self._say(name, rest.decode(errors="replace").rstrip())
+            self._on_line(service, rest.decode(errors="replace").rstrip())
 
     async def _end_all(self) -> None:
         """Ends what runs, last started first; at once when cancelled or signalled again."""
-        # The processes have their own hold on them.
-        _close([*self._shared.values(), *self._own.values()])
-        hurry = asyncio.create_task(self._hurrying.wait(), name="second signal")
+        killing = asyncio.create_task(self._killing.wait(), name="second signal")
         try:
             for service in reversed(self._services):
                 if process := self._processes.get(service.name):
-                    await self._end(service.name, process, hurry)
+                    await self._end(service.name, process, killing)
         finally:
-            hurry.cancel()
+            killing.cancel()
             for process in self._processes.values():
                 _signal(process, signal.SIGKILL)
 
-    async def _end(self, name: str, process: asyncio.subprocess.Process, hurry: asyncio.Task[bool]) -> None:
+    async def _end(self, service: str, process: asyncio.subprocess.Process, killing: asyncio.Task[bool]) -> None:
         _signal(process, signal.SIGTERM)
-        ended = asyncio.create_task(self._relay_to_the_end(name, process), name=f"end {name}")
-        await asyncio.wait({ended, hurry}, timeout=self._grace, return_when=asyncio.FIRST_COMPLETED)
+        ended = asyncio.create_task(self._forward_to_the_end(service, process), name=f"end {service}")
+        await asyncio.wait({ended, killing}, timeout=self._grace, return_when=asyncio.FIRST_COMPLETED)
         if not ended.done():
-            if not hurry.done():
-                self._say(name, f"does not end within {self._grace:g} s")
+            if not killing.done():
+                self._on_line(service, f"does not end within {self._grace:g} s")
             _signal(process, signal.SIGKILL)
-        self._say(name, _ending(await ended))
+        self._on_line(service, _describe_exit(await ended))
 
-    async def _relay_to_the_end(self, name: str, process: asyncio.subprocess.Process) -> int:
-        await self._relay(name, process)
+    async def _forward_to_the_end(self, service: str, process: asyncio.subprocess.Process) -> int:
+        await self._forward_output(service, process)
         return await process.wait()
+
+
+def _check_addresses(services: Sequence[Service]) -> None:
+    """Raises StartError with one line that names every address that cannot be listened on, and its setting."""
+    wrong = {}
+    for service in services:
+        if service.command and service.bind:
+            try:
+                check_free(service.bind)
+            except CannotListen as error:
+                wrong[service.bind] = f"{error}; {service.setting} says where" if service.setting else str(error)
+    if wrong:
+        raise StartError("; ".join(wrong.values()))
 
 
 def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
@@ -229,52 +217,7 @@ def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None
         process.send_signal(number)
 
 
-def _ending(code: int) -> str:
+def _describe_exit(code: int) -> str:
     if code >= 0:
         return f"ended with status {code}" if code else "ended"
     return f"ended by {signal.Signals(-code).name}"
-
-
-def check_free(binds: Iterable[str]) -> None:
-    """Raises StartError with one line that names every address that cannot be listened on."""
-    _close(listen(binds).values())
-
-
-def listen(binds: Iterable[str], *, shared: bool = False) -> dict[str, list[socket.socket]]:
-    """Listens on every address, and on each that its host's name stands for. Raises StartError as `check_free` does.
-
-    shared: others may listen there too, if they say so.
-    """
-    opened: dict[str, list[socket.socket]] = {}
-    wrong = []
-    for bind in binds:
-        try:
-            opened[bind] = _listen(*split_address(bind), shared=shared)
-        except OSError as error:
-            wrong.append(f"{bind} ({error.strerror})")
-    if wrong:
-        _close(opened.values())
-        raise StartError(f"cannot listen on {', '.join(wrong)}")
-    return opened
-
-
-def _listen(host: str, port: int, *, shared: bool = False) -> list[socket.socket]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    with contextlib.ExitStack() as opened:
-        sockets = [opened.enter_context(socket.socket(*kind)) for *kind, _name, _address in found]
-        for each, (*_, address) in zip(sockets, found, strict=True):
-            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if shared:
-                each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            if each.family == socket.AF_INET6:
-                each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            each.bind(address)
-            each.listen(_BACKLOG)
-        opened.pop_all()
-    return sockets
-
-
-def _close(opened: Iterable[Iterable[socket.socket]]) -> None:
-    for sockets in opened:
-        for each in sockets:
-            each.close()

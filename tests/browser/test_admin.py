@@ -17,7 +17,7 @@ USER, PASSWORD = "ada", "correct horse battery"
 
 @pytest.fixture(scope="session")
 def user(stack: Stack) -> None:
-    run_manage(stack, "createfirstuser", USER, "--password", PASSWORD)
+    run_manage(stack, "createfirstuser", USER, DJANGO_SUPERUSER_PASSWORD=PASSWORD)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ def stack() -> Iterator[Stack]:
         stack.broker(), stack.reader(), stack.writer(), stack.gateway()
         stack.database().command = program("defective_database", "rundatabase")
         stack.start()
-        run_manage(stack, "createfirstuser", USER, "--password", PASSWORD)
+        run_manage(stack, "createfirstuser", USER, DJANGO_SUPERUSER_PASSWORD=PASSWORD)
         yield stack
 
 

@@ -79,7 +79,7 @@ def column(database: Path, table: str, name: str) -> list[str]:
 @contextlib.asynccontextmanager
 async def logged_in(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
     """A browser of the admin's first user."""
-    run_manage(stack, "createfirstuser", "--password", PASSWORD)
+    run_manage(stack, "createfirstuser", DJANGO_SUPERUSER_PASSWORD=PASSWORD)
     async with httpx.AsyncClient(base_url=stack.url, follow_redirects=True, timeout=15) as browser:
         page = (await browser.get("/admin/login/")).text
         token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page)

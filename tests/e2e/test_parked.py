@@ -27,7 +27,7 @@ def stack() -> Iterator[Stack]:
         stack.broker(), stack.reader(), stack.writer(), stack.gateway()
         stack.database().command = program("defective_database", "rundatabase")
         stack.start()
-        run_manage(stack, "createfirstuser", "grace", "--password", "a-compiler-1952")
+        run_manage(stack, "createfirstuser", "grace", DJANGO_SUPERUSER_PASSWORD="a-compiler-1952")
         yield stack
 
 

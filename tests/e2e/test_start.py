@@ -70,9 +70,12 @@ def refused() -> Iterator[dict[str, tuple[int, str]]]:
             "runstack, port taken": stack.add("5", manage("runstack"), reader_bind=port),
             "broker, wrong setting": stack.add("6", manage("runbroker"), broker_bind="nowhere"),
             "writer, wrong setting": stack.add("7", manage("runwriter"), delay="soon"),
+            "gateway, port taken": stack.add("11", manage("rungateway"), gateway_bind=port),
             "uvicorn, wrong setting": stack.gateway("8"),
             "database, not migrated": empty.database(),
             "uvicorn, not migrated": empty.gateway("9"),
+            "gateway, not migrated": empty.add("12", manage("rungateway")),
+            "createfirstuser, not migrated": empty.add("13", manage("createfirstuser")),
             "runserver, not migrated": empty.gateway("10", server="runserver", address=stack.address["gateway"]),
         }
         starts["uvicorn, wrong setting"].environment["CONTACTS_JOURNAL_LIMIT"] = "0"
@@ -81,18 +84,23 @@ def refused() -> Iterator[dict[str, tuple[int, str]]]:
         yield {name: (service.wait_end(), service.log()) for name, service in starts.items()}
 
 
+IN_USE = r"cannot listen on 127.0.0.1:\d+ \(Address already in use\); CONTACTS_{}_BIND says where$"
+LACKS = "the {} lacks migrations.*: run `python manage.py migrate{}`$"
 CASES = {
-    "broker, port taken": "cannot listen",
-    "database, port taken": "cannot listen",
-    "reader, port taken": "cannot listen",
-    "runserver, port taken": "cannot listen|in use",
-    "runstack, port taken": "cannot listen",
+    "broker, port taken": IN_USE.format("BROKER"),
+    "database, port taken": IN_USE.format("DATABASE"),
+    "reader, port taken": IN_USE.format("READER"),
+    "runserver, port taken": IN_USE.format("GATEWAY"),
+    "gateway, port taken": IN_USE.format("GATEWAY"),
+    "runstack, port taken": IN_USE.format("READER"),
     "broker, wrong setting": "CONTACTS_BROKER_BIND",
     "writer, wrong setting": "CONTACTS_DELAY",
     "uvicorn, wrong setting": "CONTACTS_JOURNAL_LIMIT",
-    "database, not migrated": "migrate",
-    "uvicorn, not migrated": "migrate",
-    "runserver, not migrated": "migrate",
+    "database, not migrated": LACKS.format("contacts database", " --database contacts"),
+    "uvicorn, not migrated": LACKS.format("gateway's database", ""),
+    "gateway, not migrated": LACKS.format("gateway's database", ""),
+    "createfirstuser, not migrated": LACKS.format("gateway's database", ""),
+    "runserver, not migrated": LACKS.format("gateway's database", ""),
 }
 
 

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from cqrs.query.reader import ReaderServer
+from cqrs.transport.addresses import CannotListen
 from cqrs.transport.process import StartError, run
 
 
@@ -26,5 +27,7 @@ class Command(BaseCommand):
         server = ReaderServer(options["bind"], options["database"], token=token, database_token=token)
         try:
             run(server.run())
+        except CannotListen as error:
+            raise CommandError(f"{error}; CONTACTS_READER_BIND says where") from None
         except StartError as error:
             raise CommandError(str(error)) from None

@@ -7,8 +7,9 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from contacts_write.management import arguments
+from cqrs.transport.addresses import CannotListen
 from cqrs.transport.broker import Broker
-from cqrs.transport.process import StartError, run, stop_signal
+from cqrs.transport.process import run, stop_signal
 
 log = logging.getLogger("cqrs.transport.broker")
 
@@ -23,8 +24,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, bind: str, **options: Any) -> None:
         try:
             run(self._serve(bind))
-        except StartError as error:
-            raise CommandError(str(error)) from error
+        except CannotListen as error:
+            raise CommandError(f"{error}; CONTACTS_BROKER_BIND says where") from None
 
     async def _serve(self, bind: str) -> None:
         own = settings.CONTACTS

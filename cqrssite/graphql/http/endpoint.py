@@ -1,12 +1,12 @@
 """GraphQL over HTTP, to the letter of its specification, as an ASGI application of its own.
 
-It does not pass Django's middleware (which would cost most of the time a query takes), so it checks by itself who asks,
-from where, with what and how much. Where the specification only recommends, this is what is done:
+It does not pass Django's middleware (which would cost most of the time a query takes), so it checks by itself the host,
+the origin, the type and the size of a request. Where the specification only recommends, the endpoint does this:
 
-- A client without an Accept header, or that accepts anything, gets application/json: status 200 for whatever a
-  well-formed request brings, errors included. In application/graphql-response+json what could not be executed is 400.
+- A client without an Accept header, or that accepts anything, gets application/json: status 200 for every well-formed
+  request, errors included. In application/graphql-response+json a request that could not be executed gets 400.
 - A partial result (data and errors) is 200 in both, as every edition of the specification allows: clients know it.
-- What is no well-formed request (JSON, parameters) is 400.
+- A malformed request (JSON, parameters) gets 400.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ from cqrssite.graphql.errors import (
 )
 from cqrssite.graphql.http import graphiql
 from cqrssite.graphql.http.negotiation import GRAPHQL_RESPONSE, JSON, content_type_error, response_type, wants_page
-from cqrssite.graphql.http.origins import Doors, headers_of
+from cqrssite.graphql.http.origins import HostPolicy, OriginPolicy, headers_of
 from cqrssite.graphql.http.request import read_request
 from cqrssite.serving.deadlines import Deadlines
 
@@ -76,7 +76,8 @@ class GraphQLEndpoint:
     ) -> None:
         self._gateway = gateway
         self._executor = executor()
-        self._doors = Doors(settings.allowed_hosts, settings.allowed_origins)
+        self._hosts = HostPolicy(settings.allowed_hosts)
+        self._origins = OriginPolicy(settings.allowed_origins)
         self._settle_seconds = settle_seconds(settings.delay)
         self._deadlines = Deadlines(seconds)
         self._page = graphiql.read_page()
@@ -90,15 +91,15 @@ class GraphQLEndpoint:
         if reply is None:
             return  # The client left before its request was complete.
         head: Headers = [*reply.headers, *_HEAD, (b"content-length", b"%d" % len(reply.body))]
-        if b"origin" in headers and self._doors.is_allowed(headers):
+        if b"origin" in headers and self._origins.is_allowed(headers):
             head.append((b"access-control-allow-origin", headers[b"origin"]))
         await send({"type": "http.response.start", "status": reply.status, "headers": head})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else reply.body})
 
     async def _reply(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Reply | None:
-        if error := self._doors.host_error(headers):
+        if error := self._hosts.error(headers):
             return _error(400, error)
-        if b"origin" in headers and (error := self._doors.origin_error(headers)):
+        if b"origin" in headers and (error := self._origins.error(headers)):
             return _error(403, error)
         method = scope["method"]
         if method == "POST":
@@ -111,8 +112,8 @@ class GraphQLEndpoint:
         return _error(405, f"{method} is not answered here", allow)
 
     def _preflight(self, headers: dict[bytes, bytes]) -> Headers:
-        """What a browser wants to know before it lets a page of an allowed origin ask."""
-        if b"access-control-request-method" not in headers or not self._doors.is_allowed(headers):
+        """The headers that let a browser send requests of a page of an allowed origin."""
+        if b"access-control-request-method" not in headers or not self._origins.is_allowed(headers):
             return []
         return [
             (b"access-control-allow-methods", b"GET, HEAD, POST"),
@@ -216,7 +217,7 @@ def _too_large(media_type: str) -> _Refused:
 
 
 def _json_parameter(key: str, value: str, media_type: str) -> Any:
-    """The value of a parameter that is JSON inside a URL; an empty one counts as none."""
+    """The value of a JSON parameter of a URL; an empty one counts as absent."""
     try:
         return orjson.loads(value) if value else None
     except orjson.JSONDecodeError as error:
@@ -235,7 +236,7 @@ def _refusal(errors: list[Formatted], media_type: str) -> Reply:
 
 
 def _error(status: int, message: str, *headers: tuple[bytes, bytes], media_type: str = JSON) -> Reply:
-    """The reply to what is no GraphQL request, or may not be one."""
+    """The reply to a malformed or forbidden request."""
     reply = _json(status, {"errors": [plain(message, BAD_USER_INPUT)]}, media_type)
     return reply._replace(headers=[*reply.headers, *headers])
 

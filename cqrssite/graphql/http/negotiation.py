@@ -1,52 +1,54 @@
-"""What a client wants to read (Accept) and what it sent (Content-Type); remembered by the header's value."""
+"""The types that a client accepts (Accept) and the type of what it sent (Content-Type), cached by the header's value.
 
-from collections.abc import Iterator
+Django's `MediaType` parses and matches. Its `HttpRequest.get_preferred_type` is not used: it lets `*/*` bring back a
+type that the client refuses by `q=0`, and tells `application/json; charset=utf-8` from `application/json`.
+"""
+
+import re
 from functools import lru_cache
-from typing import NamedTuple
+
+from django.http.request import MediaType
+from django.utils.http import parse_header_parameters
 
 GRAPHQL_RESPONSE = "application/graphql-response+json"
 JSON = "application/json"
-HTML = "text/html"
+CACHED = 1_000
+"""Values of a header that are cached; a header has some kilobytes at most."""
 
-REMEMBERED = 1_000
-"""Values of a header that are remembered; a header has some kilobytes at most."""
-
-
-class _Range(NamedTuple):
-    """One media range of an Accept header."""
-
-    kind: str
-    charset: str
-    quality: float
+_UTF8 = ("utf-8", "utf8")
+# Without the digit before its point too: Java sends that.
+_QUALITY = re.compile(r"[01](\.\d*)?|\.\d+")
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(CACHED)
 def response_type(accept: str | None) -> str | None:
     """The media type to answer in: JSON or GRAPHQL_RESPONSE, or None when the client accepts neither.
 
     A client that says nothing, or that takes anything, gets JSON, whose status codes clients of long ago understand.
-    Between two that it likes equally, the one that it names first counts.
+    Of two that it likes equally, it gets the one that it names first.
     """
     if accept is None or not accept.strip():
         return JSON
-    ranges = list(_ranges(accept))
-    best: tuple[float, int, str] | None = None
+    ranges = _ranges(accept)
+    liked: list[tuple[float, int, str]] = []
     for ours in (JSON, GRAPHQL_RESPONSE):
-        found = _quality(ours, ranges)
-        if found and found[0] > 0 and (best is None or (found[0], -found[1]) > (best[0], -best[1])):
-            best = (*found, ours)
-    return best[2] if best else None
+        fitting = [each for each in ranges if each.match(ours)]
+        # The most specific range counts, be it one that refuses.
+        found = max(fitting, key=lambda each: each.specificity, default=None)
+        if found and found.quality > 0:
+            liked.append((found.quality, -ranges.index(found), ours))
+    return max(liked, key=lambda each: each[:2])[2] if liked else None
 
 
 def wants_page(accept: str | None) -> bool:
     """Whether a browser asks for a page: it names text/html, and likes no answer of ours more."""
-    ranges = list(_ranges(accept or ""))
-    page = max((a.quality for a in ranges if a.kind == HTML), default=0.0)
-    named = max((a.quality for a in ranges if a.kind in (JSON, GRAPHQL_RESPONSE)), default=0.0)
-    return page > 0 and page >= named
+    named = {f"{each.main_type}/{each.sub_type}": each.quality for each in reversed(_ranges(accept or ""))}
+    return named.get("text/html", 0) > 0 and named["text/html"] >= max(
+        named.get(JSON, 0), named.get(GRAPHQL_RESPONSE, 0)
+    )
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(CACHED)
 def content_type_error(content_type: str | None) -> str | None:
     """Why a body of this type is refused, or None.
 
@@ -54,44 +56,19 @@ def content_type_error(content_type: str | None) -> str | None:
     """
     if not content_type:
         return f"the body needs a Content-Type: {JSON}"
-    kind, parameters = _parse(content_type)
+    kind, parameters = parse_header_parameters(content_type)
     if kind != JSON:
         return f"the body must be {JSON}, not {kind}"
-    charset = parameters.get("charset", "utf-8").lower()
-    if charset not in ("utf-8", "utf8"):
-        return f"the body must be UTF-8, not {charset}"
-    return None
+    charset = str(parameters.get("charset", "utf-8")).lower()
+    return None if charset in _UTF8 else f"the body must be UTF-8, not {charset}"
 
 
-def _quality(ours: str, ranges: list[_Range]) -> tuple[float, int] | None:
-    """How much the most specific range that fits is liked, and its place in the header."""
-    fitting = [
-        (2 if a.kind == ours else 1 if a.kind == "application/*" else 0, -place, a.quality)
-        for place, a in enumerate(ranges)
-        if a.kind in (ours, "application/*", "*/*") and a.charset in ("", "utf-8", "utf8")
+def _ranges(accept: str) -> list[MediaType]:
+    """The media ranges in the header's order, less those in another charset than UTF-8 or with a malformed quality."""
+    ranges = [MediaType(part) for part in accept.split(",")]
+    return [
+        each
+        for each in ranges
+        if str(each.params.pop("charset", "utf-8")).lower() in _UTF8
+        and _QUALITY.fullmatch(str(each.params.get("q", "1")))
     ]
-    if not fitting:
-        return None
-    _, place, quality = max(fitting)
-    return quality, -place
-
-
-def _ranges(accept: str) -> Iterator[_Range]:
-    for part in accept.split(","):
-        kind, parameters = _parse(part)
-        if not kind:
-            continue
-        try:
-            quality = float(parameters.get("q", "1"))
-        except ValueError:
-            quality = 0.0
-        yield _Range(kind, parameters.get("charset", "").lower(), quality)
-
-
-def _parse(value: str) -> tuple[str, dict[str, str]]:
-    kind, *rest = value.split(";")
-    parameters = {}
-    for parameter in rest:
-        key, _, text = parameter.partition("=")
-        parameters[key.strip().lower()] = text.strip().strip('"')
-    return kind.strip().lower(), parameters

@@ -1,13 +1,13 @@
-"""Who may come in: the Host and Origin of a request or handshake, which do not pass Django's middleware.
-
-What was found out about a header's value is remembered: the same few come again and again.
-"""
+"""The policies on who may ask: the Host and Origin of a request or handshake, which do not pass Django's middleware."""
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from urllib.parse import urlsplit
 
 from django.http.request import split_domain_port, validate_host
+
+CACHED = 1_000
+"""Values of the Host header whose check is cached: the same few come again and again."""
 
 
 def headers_of(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
@@ -20,34 +20,36 @@ def headers_of(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     return headers
 
 
-REMEMBERED = 1_000
-"""Values of a header that are remembered."""
+class HostPolicy:
+    """Checks the Host header by settings, as Django's ALLOWED_HOSTS says. This keeps DNS rebinding out."""
+
+    def __init__(self, allowed_hosts: Iterable[str]) -> None:
+        self._allowed = list(allowed_hosts)
+        self._error_of = lru_cache(CACHED)(self._check)
+
+    def error(self, headers: Mapping[bytes, bytes]) -> str | None:
+        """Why the host is refused, or None."""
+        return self._error_of(headers.get(b"host", b""))
+
+    def _check(self, value: bytes) -> str | None:
+        host = value.decode("latin-1")
+        domain, _port = split_domain_port(host)
+        if domain and validate_host(domain, self._allowed):
+            return None
+        return f"the host {host!r} is not served here; CONTACTS_ALLOWED_HOSTS says which are"
 
 
-class Doors:
-    """Checks by settings: host names as Django's ALLOWED_HOSTS, origins as its CSRF_TRUSTED_ORIGINS."""
+class OriginPolicy:
+    """Checks the Origin header by settings, as Django's CSRF_TRUSTED_ORIGINS says."""
 
-    def __init__(self, allowed_hosts: Iterable[str], allowed_origins: Iterable[str]) -> None:
-        self._hosts = list(allowed_hosts)
+    def __init__(self, allowed_origins: Iterable[str]) -> None:
         origins = [origin.lower().rstrip("/") for origin in allowed_origins]
         self._origins = frozenset(origin for origin in origins if "*" not in origin)
         # https://*.example.org: any name below example.org, by https.
         self._wildcards = [tuple(origin.split("*", 1)) for origin in origins if "*" in origin]
-        self._host_error = lru_cache(REMEMBERED)(self._find_host_error)
 
-    def host_error(self, headers: Mapping[bytes, bytes]) -> str | None:
-        """Why the Host header is refused, or None. This is what keeps DNS rebinding out."""
-        return self._host_error(headers.get(b"host", b""))
-
-    def _find_host_error(self, value: bytes) -> str | None:
-        host = value.decode("latin-1")
-        domain, _port = split_domain_port(host)
-        if domain and validate_host(domain, self._hosts):
-            return None
-        return f"the host {host!r} is not served here; CONTACTS_ALLOWED_HOSTS says which are"
-
-    def origin_error(self, headers: Mapping[bytes, bytes]) -> str | None:
-        """Why the Origin header is refused, or None. Without one it is no page of another site that asks."""
+    def error(self, headers: Mapping[bytes, bytes]) -> str | None:
+        """Why the origin is refused, or None. A request without an Origin comes from no page of another site."""
         if b"origin" not in headers or self.is_same(headers) or self.is_allowed(headers):
             return None
         origin = headers[b"origin"].decode("latin-1")
@@ -63,7 +65,7 @@ class Doors:
         """Whether the page's origin is one of the settings'."""
         if b"origin" not in headers:
             return False
-        origin = headers.get(b"origin", b"").decode("latin-1").lower()
+        origin = headers[b"origin"].decode("latin-1").lower()
         return origin in self._origins or any(
             origin.startswith(start) and origin.endswith(end) for start, end in self._wildcards
         )

@@ -6,7 +6,7 @@ from cqrssite.graphql.errors import BadInput
 
 
 class GraphQLRequest(NamedTuple):
-    """A well-formed request; whether its document is one is another matter."""
+    """A request whose parameters are well-formed; its document is not parsed yet."""
 
     query: str
     variables: dict[str, Any] | None
@@ -15,7 +15,7 @@ class GraphQLRequest(NamedTuple):
 
 
 def read_request(parameters: Any) -> GraphQLRequest:
-    """The request that a JSON value makes; unknown keys are ignored. Raises BadInput when it makes none."""
+    """Reads a request from a JSON value; unknown keys are ignored. Raises BadInput."""
     if not isinstance(parameters, dict):
         raise BadInput("a GraphQL request must be a JSON object" + _hint(parameters))
     query = parameters.get("query")

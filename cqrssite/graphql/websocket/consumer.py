@@ -3,8 +3,7 @@
 Closes with the protocol's codes, and these:
 1009  a message is larger than MAX_MESSAGE
 1012  the gateway stops; connect again, and go on from the last position seen
-4413  the client takes what it is sent too slowly, or does not answer pings; connect again, and go on from the last
-      position seen
+4413  the client reads too slowly, or does not answer pings; connect again, and go on from the last position seen
 """
 
 import asyncio
@@ -23,7 +22,7 @@ from cqrssite.asgi_apps import Message, Receive, Scope, Send
 from cqrssite.graphql.actor import actor_of
 from cqrssite.graphql.context import Context, Services, settle_seconds
 from cqrssite.graphql.errors import UNAVAILABLE, BadInput, plain
-from cqrssite.graphql.http.origins import Doors, headers_of
+from cqrssite.graphql.http.origins import HostPolicy, OriginPolicy, headers_of
 from cqrssite.graphql.http.request import GraphQLRequest, read_request
 from cqrssite.graphql.websocket.flow_control import SendWindow, WindowFull
 from cqrssite.graphql.websocket.operations import TOO_SLOW, SocketOperations
@@ -53,7 +52,7 @@ TOO_LARGE = 1009
 
 
 class GraphQLConsumer(AsyncWebsocketConsumer):
-    """One socket."""
+    """One socket. Channels routes it and turns its events into calls; how it is run and ended is its own."""
 
     def __init__(
         self,
@@ -66,7 +65,8 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
     ) -> None:
         super().__init__()
         self._gateway = gateway
-        self._doors = Doors(settings.allowed_hosts, settings.allowed_origins)
+        self._hosts = HostPolicy(settings.allowed_hosts)
+        self._origins = OriginPolicy(settings.allowed_origins)
         self._settle_seconds = settle_seconds(settings.delay)
         self._init_seconds = init_seconds
         self._ping_seconds = ping_seconds
@@ -78,26 +78,26 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
         self._operations = SocketOperations(self._context, self._send_text, self._close)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handles one event after the other. (Channels, for the sake of channel layers, makes a task for each.)"""
+        """Handles one event after the other. (Channels makes a task for each, for channel layers.)"""
         self.scope, self.base_send = scope, send
         try:
             with suppress(StopConsumer):
                 while True:
                     await self.dispatch(await receive())
         finally:
-            # However it ends, by the client, by us or by a server that stops: nothing goes on without its socket.
+            # However the socket ends, by the client, by us or by a server that stops: its operations end with it.
             self._closed = True
             await self._end_tasks()
-            # Or the two would keep each other in memory until the collector comes, which is seldom.
+            # Breaks the cycle of references, which would keep both in memory until the next garbage collection.
             del self._operations
 
     async def dispatch(self, message: Message) -> None:
-        """Handles one event. (Channels hops to a thread before each, for the sake of ORM connections: none is used.)"""
+        """Handles one event. (Channels switches to a thread before each, for ORM connections: none is used here.)"""
         await getattr(self, get_handler_name(message))(message)
 
     async def connect(self) -> None:
         self._headers = headers_of(self.scope["headers"])
-        error = self._doors.host_error(self._headers) or self._doors.origin_error(self._headers)
+        error = self._hosts.error(self._headers) or self._origins.error(self._headers)
         if error:
             log.warning("a WebSocket is refused: %s", error)
             await self.close()  # Before accept: the handshake is answered with 403.
@@ -134,7 +134,7 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
             case "ping" if payload is None or isinstance(payload, dict):
                 await self._send({"type": "pong"} if payload is None else {"type": "pong", "payload": payload})
             case "pong" if payload is None or isinstance(payload, dict):
-                self._window.answered()
+                self._window.on_pong()
             case "subscribe":
                 operation_id = _id_of(message)
                 await self._subscribe(operation_id, read_request(payload))
@@ -165,40 +165,40 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
         return Context(self._gateway, partial(actor_of, self._headers), settle_seconds=self._settle_seconds)
 
     async def _watch_client(self) -> None:
-        """Closes a socket that does not introduce itself, or that does not answer pings."""
+        """Closes a socket without a timely connection_init or pong."""
         await asyncio.sleep(self._init_seconds)
         if not self._initialised:
             await self._close(INIT_TIMEOUT, "Connection initialisation timeout")
             return
-        while self._window.unanswered_for < self._ping_seconds:
-            if not self._window.asked:
+        while self._window.ping_pending_for < self._ping_seconds:
+            if not self._window.ping_pending:
                 await self._ping()
             await asyncio.sleep(self._ping_seconds)
         await self._close(TOO_SLOW, f"no pong within {self._ping_seconds:g} s")
 
     async def _ping(self) -> None:
-        self._window.ask()
+        self._window.on_ping()
         await self.send('{"type":"ping"}')
 
     async def _send(self, message: dict[str, Any]) -> None:
         await self._send_text(orjson.dumps(message).decode())
 
     async def _send_text(self, text: str) -> None:
-        """Sends when the client has room for it. Raises WindowFull when it makes none in time."""
-        await self._window.room_for(len(text))
+        """Sends once the window has room. Raises WindowFull when it has none in time."""
+        await self._window.reserve(len(text))
         if self._closed:
             return
         try:
             await self._window.send(self.send(text))
         except OSError:
-            # So a server says that the client is gone; its disconnect, which ends everything, is on its way.
+            # The client has left. Its disconnect event, which ends everything, is on its way.
             self._closed = True
             return
-        if self._window.should_ask and not self._closed:
+        if self._window.should_ping and not self._closed:
             await self._ping()
 
     async def _close(self, code: int, reason: str) -> None:
-        """Closes once; what is under way ends."""
+        """Closes once; operations under way end."""
         if self._closed:
             return
         self._closed = True
@@ -206,13 +206,13 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
         for task in [*self._operations.tasks, self._watch]:
             if task is not None and task is not asyncio.current_task():
                 task.cancel()
-        # A reason has at most 123 bytes. A peer that takes nothing does not take this either: then the server gives up.
+        # A reason has at most 123 bytes. A stalled peer does not take this message either: then the server gives up.
         with suppress(TimeoutError):
             async with asyncio.timeout(self._window.seconds):
                 await self.close(code, reason.encode()[:123].decode(errors="ignore"))
 
     async def websocket_disconnect(self, message: Message) -> None:
-        """Ends the socket. (Channels hops to a thread here too, to close ORM connections that are not there.)"""
+        """Ends the socket. (Channels switches to a thread here too.)"""
         await self.disconnect(message["code"])
         raise StopConsumer
 
@@ -221,7 +221,7 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
         await self._end_tasks()
 
     async def _end_tasks(self) -> None:
-        tasks = [task for task in [*self._operations.let_go(), self._watch] if task is not None]
+        tasks = [task for task in [*self._operations.clear(), self._watch] if task is not None]
         self._watch = None
         for task in tasks:
             task.cancel()

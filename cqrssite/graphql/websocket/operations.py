@@ -1,4 +1,4 @@
-"""The operations under way on one WebSocket, and what of them ends it."""
+"""The operations under way on one WebSocket, and the errors of theirs that end it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -26,7 +26,7 @@ INTERNAL_ERROR = 4500
 class SocketOperations:
     """Operations by the ids that the client gave them, each in a task of its own until its last message is sent.
 
-    new_context: makes what an operation's resolvers are given. send: sends a message of the protocol, raises
+    new_context: makes the context of an operation's resolvers. send: sends a message of the protocol, raises
     WindowFull. close: closes the socket, with a code and a reason.
     """
 
@@ -50,11 +50,11 @@ class SocketOperations:
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
-        """Those of all operations."""
+        """The tasks of all operations."""
         return list(self._tasks.values())
 
-    def let_go(self) -> list[asyncio.Task[None]]:
-        """The tasks of all operations, which the caller ends."""
+    def clear(self) -> list[asyncio.Task[None]]:
+        """Forgets all operations and returns their tasks, which the caller ends."""
         tasks = self.tasks
         self._tasks.clear()
         return tasks
@@ -62,46 +62,46 @@ class SocketOperations:
     def start(self, operation_id: str, request: GraphQLRequest) -> None:
         """Starts an operation under an id that is free."""
         self._tasks[operation_id] = asyncio.create_task(
-            self._operate(operation_id, request), name=f"websocket operation {operation_id}"
+            self._run(operation_id, request), name=f"websocket operation {operation_id}"
         )
 
     def cancel(self, operation_id: str) -> None:
         """Ends an operation without a further message."""
-        # Unknown ones too: the operation may have ended while this was on its way.
+        # An unknown id is no error: the operation may have ended while the client's message was on its way.
         task = self._tasks.pop(operation_id, None)
         if task is not None:
             task.cancel()
 
-    async def _operate(self, operation_id: str, request: GraphQLRequest) -> None:
-        """One operation from its start to its last message. Its id is free again just before that is sent."""
+    async def _run(self, operation_id: str, request: GraphQLRequest) -> None:
+        """Runs one operation from its start to its last message. Its id is free again just before that one is sent."""
         try:
             await self._answer(operation_id, request)
             self._release(operation_id)
-            await self._say({"id": operation_id, "type": "complete"})
+            await self._send_json({"id": operation_id, "type": "complete"})
         except RequestRefused as refused:
             self._release(operation_id)
             with suppress(WindowFull):
-                await self._say({"id": operation_id, "type": "error", "payload": refused.errors})
+                await self._send_json({"id": operation_id, "type": "error", "payload": refused.errors})
         except (WindowFull, SubscriberTooSlow) as error:
             await self._close(TOO_SLOW, f"too slow ({error}); go on from the last position seen")
         except FeedEnded:
             await self._close(RESTARTING, "Service restart")
         except Exception as error:  # noqa: BLE001 (it is logged there)
-            # A defect outside of any resolver. The socket is of no more use: what it is owed is not known.
+            # A defect outside of any resolver. The socket is closed: nobody knows which messages it lacks.
             await self._close(INTERNAL_ERROR, format_exception(error, "on a WebSocket")["message"])
 
     async def _answer(self, operation_id: str, request: GraphQLRequest) -> None:
         operation = self._executor.prepare(request)
         context = self._new_context()
         if operation.kind is OperationType.SUBSCRIPTION:
-            # The payload is the same text for all sockets; only the id around it is this one's.
+            # The payload is the same text for all sockets; only the id around it is this operation's.
             start = f'{{"id":{orjson.dumps(operation_id).decode()},"type":"next","payload":'
             async with aclosing(self._executor.subscribe(operation, context)) as payloads:  # type: ignore[type-var]
                 async for payload in payloads:
                     await self._send(f"{start}{payload}}}")
             return
         response = await self._execute(operation, context)
-        await self._say({"id": operation_id, "type": "next", "payload": response})
+        await self._send_json({"id": operation_id, "type": "next", "payload": response})
 
     async def _execute(self, operation: Operation, context: Context) -> dict[str, Any]:
         try:
@@ -112,9 +112,9 @@ class SocketOperations:
             raise RequestRefused([plain(message, UNAVAILABLE)]) from None
 
     def _release(self, operation_id: str) -> None:
-        # Unless the client has completed it already, and given its id to another.
+        # Unless the client has completed it already and given its id to another operation.
         if self._tasks.get(operation_id) is asyncio.current_task():
             del self._tasks[operation_id]
 
-    async def _say(self, message: dict[str, Any]) -> None:
+    async def _send_json(self, message: dict[str, Any]) -> None:
         await self._send(orjson.dumps(message).decode())

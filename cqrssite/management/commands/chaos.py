@@ -1,39 +1,23 @@
-import asyncio
+"""`manage.py chaos`: the proof, which is no part of the site."""
+
+import sys
 from argparse import ArgumentParser
-from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand
 
-from chaos.report import excerpts
-from chaos.trial import Plan, Trial
-from cqrs.transport.process import StartError
+try:
+    from chaos import command
+except ImportError as error:
+    # Django makes one line only of errors from `handle`, and this command has no arguments without the proof.
+    sys.exit(f"CommandError: the proof needs `pip install contacts-cqrs[chaos]` ({error})")
 
 
 class Command(BaseCommand):
     help = "Kills, stops and freezes the real processes under load, and checks that every promise was kept."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--seed", type=int, default=1, help="gives the faults; the same seed, the same faults")
-        parser.add_argument("--kills", type=int, default=15, help="how often a process is struck")
-        parser.add_argument("--gateways", type=int, default=2, help="gateway processes on one journal")
-        parser.add_argument("--broker", choices=("amqtt", "mosquitto"), default="amqtt")
-        parser.add_argument("--rate", type=float, default=150.0, help="commands a second")
-        parser.add_argument("--delay", type=float, default=0.3, help="seconds from acceptance to commit")
-        parser.add_argument("--commands", type=int, default=0, help="go on until so many were accepted")
-        parser.add_argument("--keep", type=Path, help="a folder that gets databases, logs and history")
-        parser.add_argument("--report", choices=("text", "json"), default="text")
+        command.add_arguments(parser)
 
-    def handle(self, *_args: Any, report: str, **options: Any) -> None:
-        plan = Plan(**{name: options[name] for name in Plan.__dataclass_fields__ if name in options})
-        trial = Trial(plan, say=self.stderr.write)
-        try:
-            result = asyncio.run(trial.run())
-        except StartError as error:
-            raise CommandError(f"{error}\nseed {plan.seed}") from None
-        except KeyboardInterrupt:
-            raise CommandError("interrupted; everything was ended") from None
-        self.stdout.write(result.as_json() if report == "json" else result.as_text())
-        if not result.ok:
-            self.stdout.write(excerpts(trial.history, result.violations))
-            raise CommandError(f"{len(result.violations)} promises were broken; seed {plan.seed}")
+    def handle(self, **options: Any) -> None:
+        command.run(options, self.stdout, self.stderr)

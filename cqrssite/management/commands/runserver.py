@@ -8,8 +8,8 @@ from daphne.server import Server, twisted_loop
 from django.conf import settings
 from django.core.management.base import CommandError
 
+from cqrs.transport.addresses import CannotListen, check_free
 from cqrs.transport.process import StartError
-from cqrssite.stack.supervisor import check_free
 from cqrssite.wiring import Gateway, check_migrated
 
 
@@ -35,11 +35,13 @@ class Command(DaphneCommand):
         super().handle(*args, **options)
 
     def run(self, **options: Any) -> None:
-        # Here, in the main thread: under the reloader the server runs in another, and its errors come as tracebacks.
+        # Checked here, in the main thread: the reloader runs the server in another, whose errors end in tracebacks.
         host = f"[{self.addr}]" if self._raw_ipv6 else self.addr
         try:
-            check_free([f"{host}:{self.port}"])
+            check_free(f"{host}:{self.port}")
             check_migrated()
+        except CannotListen as error:
+            raise CommandError(f"{error}; CONTACTS_GATEWAY_BIND says where") from None
         except StartError as error:
             raise CommandError(str(error)) from error
         super().run(**options)

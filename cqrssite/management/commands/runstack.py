@@ -1,4 +1,4 @@
-"""Runs broker, database, reader, writer and gateway of this machine until it is told to stop."""
+"""`manage.py runstack`: broker, database, reader, writer and gateway of this machine."""
 
 import sys
 from argparse import ArgumentParser
@@ -12,6 +12,7 @@ from django.db import DatabaseError
 from cqrs.transport.process import StartError, run
 from cqrssite.environment import MAX_GATEWAYS
 from cqrssite.stack.console import Console, wants_colour
+from cqrssite.stack.init import run_as_child_of_init
 from cqrssite.stack.services import NAMES, services, urls
 from cqrssite.stack.supervisor import Stack
 
@@ -39,6 +40,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, **options: Any) -> None:
+        run_as_child_of_init()
         try:
             for database in settings.DATABASES:
                 call_command("migrate", database=database, verbosity=0)
@@ -47,14 +49,13 @@ class Command(BaseCommand):
         started = services(
             settings.CONTACTS, gateways=options["gateways"], memory=options["memory"], without=options["without"]
         )
-        names = [service.name for service in started]
-        console = Console(names, sys.stdout, colour=wants_colour(sys.stdout))
-        stack = Stack(started, say=console.say, ready=self._tell_ready)
+        console = Console([service.name for service in started], sys.stdout, colour=wants_colour(sys.stdout))
+        stack = Stack(started, on_line=console.write_line, on_ready=self._write_urls)
         try:
             run(stack.run())
         except StartError as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(str(error)) from None
 
-    def _tell_ready(self, seconds: float) -> None:
-        lines = (f"  {what:9} {url}" for what, url in urls(settings.CONTACTS).items())
+    def _write_urls(self, seconds: float) -> None:
+        lines = (f"  {page:9} {url}" for page, url in urls(settings.CONTACTS).items())
         self.stdout.write("\n".join([f"Ready in {seconds:.1f} s:", *lines]))

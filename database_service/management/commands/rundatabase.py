@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from cqrs.store.server import DatabaseServer
+from cqrs.transport.addresses import CannotListen
 from cqrs.transport.process import StartError, run
 
 
@@ -28,5 +29,7 @@ class Command(BaseCommand):
         server = DatabaseServer(bind, serve, memory=memory, keep=keep, **tokens)
         try:
             run(server.run(self.stdout.write))
+        except CannotListen as error:
+            raise CommandError(f"{error}; CONTACTS_DATABASE_BIND says where") from None
         except StartError as error:
             raise CommandError(str(error)) from error

@@ -154,15 +154,20 @@ def test_the_first_user_is_made_once(capsys: pytest.CaptureFixture[str]) -> None
     assert users.get().check_password(password)
 
 
-def test_a_password_that_is_given_is_checked_and_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_password_that_is_given_is_checked_and_not_printed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", "password")
     with pytest.raises(CommandError, match="too common"):
-        call_command("createfirstuser", "grace", password="password")
-    call_command("createfirstuser", "grace", password="a-compiler-1952")
+        call_command("createfirstuser", "grace")
+    monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", "a-compiler-1952")
+    call_command("createfirstuser", "grace")
     assert "a-compiler-1952" not in capsys.readouterr().out
     assert get_user_model().objects.get().check_password("a-compiler-1952")
 
 
-def test_force_gives_a_user_who_forgot_it_a_new_password() -> None:
-    call_command("createfirstuser", password="a-compiler-1952")
-    call_command("createfirstuser", password="another-1959", force=True)
+def test_force_gives_a_user_who_forgot_it_a_new_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    call_command("createfirstuser")
+    monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", "another-1959")
+    call_command("createfirstuser", force=True)
     assert get_user_model().objects.get().check_password("another-1959")

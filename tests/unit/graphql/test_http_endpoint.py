@@ -146,6 +146,7 @@ async def test_an_error_of_a_field_is_200_with_data(client: httpx.AsyncClient) -
         (f"application/json;q=0.9, {RESPONSE}", RESPONSE),
         (f"*/*;q=0.1, {RESPONSE}", RESPONSE),
         ("application/json;q=0, */*", RESPONSE),
+        (f"application/json; q=.2, {RESPONSE}; q=.3", RESPONSE),
         ("text/html,application/xhtml+xml,*/*;q=0.8", "application/json"),
         ("text/html", None),
         ("application/json; charset=iso-8859-1", None),

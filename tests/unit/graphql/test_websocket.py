@@ -20,6 +20,7 @@ from cqrssite.graphql.websocket.flow_control import SendWindow
 from protocol.contact_pb2 import Contact
 from protocol.notice_pb2 import Notice
 from tests.support.fake_gateway import FakeGateway, Settings, State
+from tests.support.polling import eventually
 
 CHANGED = "subscription { contactChanged { position kind contactId contact { name } } }"
 
@@ -72,12 +73,6 @@ async def closed(communicator: ApplicationCommunicator) -> int:
         message = await communicator.receive_output(5)
         if message["type"] == "websocket.close":
             return int(message["code"])
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 (what is waited for tells nobody)
-            await asyncio.sleep(0.001)
 
 
 # --- Coming in
@@ -220,7 +215,7 @@ async def test_notices_arrive_in_order_at_every_subscriber(gateway: FakeGateway)
     async with socket(gateway) as one, socket(gateway) as other:
         for communicator in (one, other):
             await subscribe(communicator, CHANGED)
-        await until(lambda: gateway.feed.subscribers == 2)
+        await eventually(lambda: gateway.feed.subscribers == 2)
         gateway.feed.tell(Notice.ADDED, "a", contact=Contact(id="a", name="Ada"))
         gateway.feed.tell(Notice.DELETED, "a", contact=Contact(id="a", name="Ada"))
         gateway.feed.tell(Notice.REJECTED, "b")
@@ -271,7 +266,7 @@ async def test_a_subscription_goes_on_after_a_position(gateway: FakeGateway) -> 
         gateway.feed.tell(Notice.ADDED, contact_id)
     async with socket(gateway) as communicator:
         await subscribe(communicator, 'subscription { contactChanged(afterPosition: "1") { contactId } }')
-        await until(lambda: gateway.feed.subscribers == 1)
+        await eventually(lambda: gateway.feed.subscribers == 1)
         gateway.feed.tell(Notice.ADDED, "d")
         heard = [(await hear(communicator))["payload"]["data"]["contactChanged"]["contactId"] for _ in range(3)]
         assert heard == ["b", "c", "d"]
@@ -336,7 +331,7 @@ async def test_a_queued_command_is_told_when_it_settles(gateway: FakeGateway) ->
     async with socket(gateway) as communicator:
         await queue(communicator)
         await subscribe(communicator, SETTLED)
-        await until(lambda: gateway.journal.waiting == 1)
+        await eventually(lambda: gateway.journal.waiting == 1)
         gateway.journal.end("k")
         assert (await hear(communicator))["payload"]["data"] == {"commandSettled": {"id": "k", "state": "APPLIED"}}
         assert (await hear(communicator))["type"] == "complete"
@@ -360,15 +355,15 @@ async def test_an_id_in_use_is_4409(gateway: FakeGateway) -> None:
         await subscribe(communicator, CHANGED)
         await subscribe(communicator, "{ __typename }")
         assert await closed(communicator) == 4409
-    await until(lambda: gateway.feed.subscribers == 0)
+    await eventually(lambda: gateway.feed.subscribers == 0)
 
 
 async def test_a_completed_operation_ends_its_source_and_frees_its_id(gateway: FakeGateway) -> None:
     async with socket(gateway) as communicator:
         await subscribe(communicator, CHANGED)
-        await until(lambda: gateway.feed.subscribers == 1)
+        await eventually(lambda: gateway.feed.subscribers == 1)
         await say(communicator, type="complete", id="1")
-        await until(lambda: gateway.feed.subscribers == 0)
+        await eventually(lambda: gateway.feed.subscribers == 0)
         await say(communicator, type="complete", id="1")
         await subscribe(communicator, "{ __typename }")
         assert (await hear(communicator))["type"] == "next"
@@ -403,8 +398,8 @@ async def test_a_defect_of_a_source_is_hidden(gateway: FakeGateway, caplog: pyte
 async def test_a_client_that_leaves_ends_its_sources(gateway: FakeGateway) -> None:
     async with socket(gateway) as communicator:
         await subscribe(communicator, CHANGED)
-        await until(lambda: gateway.feed.subscribers == 1)
-    await until(lambda: gateway.feed.subscribers == 0)
+        await eventually(lambda: gateway.feed.subscribers == 1)
+    await eventually(lambda: gateway.feed.subscribers == 0)
 
 
 async def test_a_server_that_cancels_the_application_ends_its_sources(gateway: FakeGateway) -> None:
@@ -413,15 +408,15 @@ async def test_a_server_that_cancels_the_application_ends_its_sources(gateway: F
     await communicator.connect()
     await say(communicator, type="connection_init")
     await subscribe(communicator, CHANGED)
-    await until(lambda: gateway.feed.subscribers == 1)
+    await eventually(lambda: gateway.feed.subscribers == 1)
     communicator.future.cancel()
-    await until(lambda: gateway.feed.subscribers == 0)
+    await eventually(lambda: gateway.feed.subscribers == 0)
 
 
 async def test_a_gateway_that_stops_closes_with_1012(gateway: FakeGateway) -> None:
     async with socket(gateway) as communicator:
         await subscribe(communicator, CHANGED)
-        await until(lambda: gateway.feed.subscribers == 1)
+        await eventually(lambda: gateway.feed.subscribers == 1)
         gateway.feed.end()
         assert await closed(communicator) == 1012
 
@@ -451,17 +446,17 @@ async def test_a_client_that_takes_nothing_is_closed_with_4413(gateway: FakeGate
 
     async with socket(gateway, window=window) as communicator:
         await subscribe(communicator, CHANGED)
-        await until(lambda: gateway.feed.subscribers == 1)
+        await eventually(lambda: gateway.feed.subscribers == 1)
         for _ in range(100):
             gateway.feed.tell(Notice.ADDED, "a")
         assert await closed(communicator) == 4413
-    await until(lambda: gateway.feed.subscribers == 0)
+    await eventually(lambda: gateway.feed.subscribers == 0)
 
 
 async def test_a_client_that_answers_pings_gets_more_than_the_window(gateway: FakeGateway) -> None:
     async with socket(gateway, window=lambda: SendWindow(limit=1000, seconds=5)) as communicator:
         await subscribe(communicator, CHANGED)
-        await until(lambda: gateway.feed.subscribers == 1)
+        await eventually(lambda: gateway.feed.subscribers == 1)
         for _ in range(100):
             gateway.feed.tell(Notice.ADDED, "a")
         heard = 0

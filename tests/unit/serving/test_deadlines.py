@@ -43,14 +43,14 @@ async def test_what_ends_in_time_returns_and_leaves_nothing_behind() -> None:
     deadlines = Deadlines(5)
     with deadlines.limit():
         await asyncio.sleep(0)
-    assert not deadlines._under_way
+    assert not deadlines._running
 
 
 async def test_errors_pass() -> None:
     deadlines = Deadlines(5)
     with pytest.raises(ValueError, match="mine"), deadlines.limit():
         raise ValueError("mine")
-    assert not deadlines._under_way
+    assert not deadlines._running
 
 
 async def test_who_is_cancelled_by_another_stays_cancelled() -> None:
@@ -65,7 +65,7 @@ async def test_who_is_cancelled_by_another_stays_cancelled() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert not deadlines._under_way
+    assert not deadlines._running
 
 
 def test_one_event_loop_may_follow_another() -> None:

@@ -5,16 +5,18 @@ import contextlib
 import io
 import os
 import signal
+import socket
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from cqrs.transport.process import StartError
 from cqrssite.stack.console import Console, wants_colour
 from cqrssite.stack.supervisor import Service, Stack
+from tests.support.polling import eventually
 
 # Tells when it starts and when it is told to end, in a file that all share.
 WITNESS = """
@@ -67,7 +69,7 @@ class Bench:
         """A stack that is ready, and stopped at the end."""
         ready = asyncio.Event()
         stack = Stack(
-            services, say=lambda *said: self.said.append(said), ready=lambda seconds: ready.set(), grace=grace
+            services, on_line=lambda *said: self.said.append(said), on_ready=lambda seconds: ready.set(), grace=grace
         )
         running = asyncio.create_task(stack.run())
         try:
@@ -83,13 +85,6 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
-
-
-async def until(condition: Callable[[], object], *, within: float = 20.0) -> None:
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.01)
 
 
 def alive(pid: int) -> bool:
@@ -114,12 +109,12 @@ async def test_a_service_starts_when_what_it_needs_is_healthy_and_all_end_in_rev
 async def test_what_runs_elsewhere_is_waited_for_and_not_started(bench: Bench) -> None:
     elsewhere = Service("elsewhere", (), bench.started("elsewhere"))
     own = bench.service("own", needs=["elsewhere"])
-    stack = Stack([elsewhere, own], say=lambda *said: None)
+    stack = Stack([elsewhere, own], on_line=lambda *said: None)
     running = asyncio.create_task(stack.run())
     await asyncio.sleep(0)
     assert bench.events == []
     (bench.folder / "elsewhere.pid").write_text("0")
-    await until(lambda: bench.events == ["own starts"])
+    await eventually(lambda: bench.events == ["own starts"])
     stack.stop()
     await running
 
@@ -128,8 +123,8 @@ async def test_what_dies_is_started_again_and_said_to_have_died(bench: Bench) ->
     async with bench.run(bench.service("mortal"), bench.service("other")):
         first = bench.pid("mortal")
         os.kill(first, signal.SIGKILL)
-        await until(lambda: bench.events.count("mortal starts") == 2)
-        await until(lambda: bench.pid("mortal") != first)
+        await eventually(lambda: bench.events.count("mortal starts") == 2)
+        await eventually(lambda: bench.pid("mortal") != first)
     assert bench.events.count("other starts") == 1
     assert any(name == "mortal" and line.startswith("ended by SIGKILL; starting it again") for name, line in bench.said)
 
@@ -153,7 +148,7 @@ async def test_a_second_stop_kills_at_once(bench: Bench) -> None:
 async def test_a_signal_stops_the_stack(bench: Bench) -> None:
     async with bench.run(bench.service("only")):
         os.kill(os.getpid(), signal.SIGTERM)
-        await until(lambda: "only ends" in bench.events)
+        await eventually(lambda: "only ends" in bench.events)
 
 
 async def test_a_defect_in_a_health_check_ends_the_stack_and_leaves_nothing_running(bench: Bench) -> None:
@@ -163,7 +158,7 @@ async def test_a_defect_in_a_health_check_ends_the_stack_and_leaves_nothing_runn
         return False
 
     service = bench.service("only")
-    stack = Stack([Service("only", service.command, defect)], say=lambda *said: None)
+    stack = Stack([Service("only", service.command, defect)], on_line=lambda *said: None)
     with pytest.raises(ExceptionGroup):
         await stack.run()
     assert not alive(bench.pid("only"))
@@ -172,9 +167,9 @@ async def test_a_defect_in_a_health_check_ends_the_stack_and_leaves_nothing_runn
 async def test_lines_are_said_whole_and_endless_ones_in_pieces(bench: Bench) -> None:
     script = "import sys; print('one\\ntwo'); print('x' * 200_000); print('last', end=''); sys.stdout.flush(); input()"
     service = Service("talker", [sys.executable, "-c", script], bench.started("talker"))
-    stack = Stack([service], say=lambda *said: bench.said.append(said))
+    stack = Stack([service], on_line=lambda *said: bench.said.append(said))
     running = asyncio.create_task(stack.run())
-    await until(lambda: any("starting it again" in line for _, line in bench.said))
+    await eventually(lambda: any("starting it again" in line for _, line in bench.said))
     stack.stop()
     await running
     lines = [line for _, line in bench.said]
@@ -183,29 +178,86 @@ async def test_lines_are_said_whole_and_endless_ones_in_pieces(bench: Bench) -> 
     assert "".join(line for line in lines[2:end] if set(line) == {"x"}) == "x" * 200_000
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the tether holds on Linux only")
+async def test_taken_addresses_are_named_with_their_settings_in_one_line(bench: Bench) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        bind = f"127.0.0.1:{taken.getsockname()[1]}"
+        command = bench.service("only").command
+        service = Service("only", command, bench.started("only"), bind, "CONTACTS_ONLY_BIND")
+        with pytest.raises(StartError) as caught:
+            await Stack([service], on_line=lambda *said: None).run()
+    assert str(caught.value) == f"cannot listen on {bind} (Address already in use); CONTACTS_ONLY_BIND says where"
+    assert bench.events == []
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+async def test_a_hangup_ends_the_stack_unless_it_was_ignored_from_the_start(bench: Bench, ignored: bool) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        async with bench.run(bench.service("only")):
+            os.kill(os.getpid(), signal.SIGHUP)
+            if ignored:
+                # A stack that stops starts nothing again.
+                os.kill(bench.pid("only"), signal.SIGKILL)
+                await eventually(lambda: bench.events.count("only starts") == 2)
+            else:
+                await eventually(lambda: "only ends" in bench.events)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+INIT = """
+import ctypes, os, subprocess, sys, time
+from cqrssite.stack.init import run_as_child_of_init
+PR_SET_CHILD_SUBREAPER = 36
+ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+run_as_child_of_init(init_pid=os.getpid())
+orphan = int(subprocess.check_output(["sh", "-c", "sleep 0 > /dev/null & echo $!"]))
+deadline = time.monotonic() + 10
+while os.path.exists(f"/proc/{orphan}"):
+    assert time.monotonic() < deadline, "the orphan stays a zombie"
+    time.sleep(0.01)
+print("reaped", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes adopt orphans on Linux only")
+def test_the_first_process_of_a_container_reaps_orphans_and_passes_signals_on() -> None:
+    process = subprocess.Popen([sys.executable, "-c", INIT], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"reaped\n"
+        process.terminate()
+        assert process.wait(10) == 128 + signal.SIGTERM
+    finally:
+        process.kill()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the parent's death is signalled on Linux only")
 async def test_nothing_runs_on_when_the_stack_itself_is_killed(bench: Bench) -> None:
     script = f"""
 import asyncio, sys
 from cqrssite.stack.supervisor import Service, Stack
 async def healthy(): return False
-asyncio.run(Stack([Service("only", {list(bench.service("only", "stubborn").command)!r}, healthy)], say=print).run())
+asyncio.run(Stack([Service("only", {list(bench.service("only", "stubborn").command)!r}, healthy)], on_line=print).run())
 """
     # Not awaited: it is killed, as a person would.
     stack = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL)  # noqa: ASYNC220
     try:
-        await until((bench.folder / "only.pid").exists)
+        await eventually((bench.folder / "only.pid").exists)
     finally:
         stack.kill()
         stack.wait()
-    await until(lambda: not Path(f"/proc/{bench.pid('only')}").exists())
+    await eventually(lambda: not Path(f"/proc/{bench.pid('only')}").exists())
 
 
 def test_each_line_stands_behind_the_name_of_its_service() -> None:
     out = io.StringIO()
     console = Console(["broker", "gateway"], out, colour=False)
-    console.say("broker", "listens")
-    console.say("gateway", "listens")
+    console.write_line("broker", "listens")
+    console.write_line("gateway", "listens")
     assert out.getvalue() == "broker  | listens\ngateway | listens\n"
 
 

@@ -80,7 +80,7 @@ async def test_a_cut_resets_connections_and_refuses_new_ones_until_healed() -> N
         reader, writer = await connect(link)
         writer.write(b"x")
         await peer.until(b"x")
-        link.strike("cut", DICE)
+        link.inject("cut", DICE)
         with pytest.raises(ConnectionResetError):
             await reader.read()
         with pytest.raises(ConnectionResetError):
@@ -96,7 +96,7 @@ async def test_what_stalls_passes_once_healed() -> None:
         _, writer = await connect(link)
         writer.write(b"x")
         await peer.until(b"x")
-        link.strike("stall", DICE)
+        link.inject("stall", DICE)
         writer.write(b"y")
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chaos.checker import Violation
+from chaos.case import Violation
 from chaos.report import Healing, Report
 
 NOTHING = dict.fromkeys(("accepted", "unknown", "refused", "APPLIED", "REJECTED", "CANCELLED", "DISCARDED"), 0)

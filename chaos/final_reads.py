@@ -16,7 +16,7 @@ _CHUNK = 100
 _ASKED_EVERYWHERE = 10
 
 
-class Inquiry:
+class FinalReads:
     """Fills in what a history has "at the end"; what cannot be had although all is up is an overrun."""
 
     def __init__(self, history: History, process_of: Callable[[str], str], clock: Callable[[], float]) -> None:
@@ -24,7 +24,7 @@ class Inquiry:
         self._process_of = process_of
         self._clock = clock
 
-    async def ask(self, gateways: Mapping[str, str], reader_address: str) -> None:
+    async def read(self, gateways: Mapping[str, str], reader_address: str) -> None:
         try:
             await self._notices(reader_address)
         except ReadError as error:

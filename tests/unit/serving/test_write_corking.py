@@ -4,7 +4,7 @@ import asyncio
 
 import uvicorn
 
-from cqrssite.serving.write_corking import MAX_HELD, CoalescingProtocol, CoalescingTransport, MessageTransport
+from cqrssite.serving.write_corking import MAX_HELD, CorkedHttpProtocol, CorkedMessages, CorkedTransport
 
 REQUEST = b"GET / HTTP/1.1\r\nhost: here\r\n\r\n"
 
@@ -34,7 +34,7 @@ async def turn():
 
 async def test_what_is_written_in_one_turn_leaves_together():
     plain = FakeTransport()
-    transport = CoalescingTransport(plain, asyncio.get_running_loop())
+    transport = CorkedTransport(plain, asyncio.get_running_loop())
     transport.write(b"head ")
     transport.write(b"body")
     assert plain.written == []
@@ -46,7 +46,7 @@ async def test_what_is_written_in_one_turn_leaves_together():
 
 async def test_the_first_message_of_a_turn_leaves_at_once_and_those_behind_it_together_in_order():
     plain = FakeTransport()
-    transport = MessageTransport(plain, asyncio.get_running_loop())
+    transport = CorkedMessages(plain, asyncio.get_running_loop())
     for message in (b"one", b"two", b"three"):
         transport.write(message)
     assert plain.written == [b"one"]
@@ -59,7 +59,7 @@ async def test_the_first_message_of_a_turn_leaves_at_once_and_those_behind_it_to
 async def test_a_message_written_while_others_are_about_to_leave_does_not_overtake_them():
     plain = FakeTransport()
     loop = asyncio.get_running_loop()
-    transport = MessageTransport(plain, loop)
+    transport = CorkedMessages(plain, loop)
     loop.call_soon(transport.write, b"three")
     transport.write(b"one")
     transport.write(b"two")
@@ -70,8 +70,8 @@ async def test_a_message_written_while_others_are_about_to_leave_does_not_overta
 
 
 async def test_closing_and_taking_the_plain_transport_hold_nothing_back():
-    for kind in (CoalescingTransport, MessageTransport):
-        for end in (CoalescingTransport.close, CoalescingTransport.plain):
+    for kind in (CorkedTransport, CorkedMessages):
+        for end in (CorkedTransport.close, CorkedTransport.plain):
             plain = FakeTransport()
             transport = kind(plain, asyncio.get_running_loop())
             transport.write(b"last ")
@@ -84,7 +84,7 @@ async def test_closing_and_taking_the_plain_transport_hold_nothing_back():
 
 async def test_no_more_than_the_limit_is_held():
     plain = FakeTransport()
-    transport = CoalescingTransport(plain, asyncio.get_running_loop())
+    transport = CorkedTransport(plain, asyncio.get_running_loop())
     for _ in range(3):
         transport.write(b"x" * MAX_HELD)
     assert [len(piece) for piece in plain.written] == [2 * MAX_HELD]
@@ -100,7 +100,7 @@ async def test_a_response_is_one_piece_and_the_bytes_are_those_of_uvicorn():
     config = uvicorn.Config(application, lifespan="off", date_header=False, server_header=False, log_config=None)
     config.load()
     pieces = {}
-    for kind in (CoalescingProtocol, CoalescingProtocol.__base__):
+    for kind in (CorkedHttpProtocol, CorkedHttpProtocol.__base__):
         transport = FakeTransport()
         protocol = kind(config=config, server_state=uvicorn.server.ServerState(), app_state={})
         protocol.connection_made(transport)

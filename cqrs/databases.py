@@ -9,15 +9,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings
 from django.db import models
 
 from cqrs import conf
 from cqrs.aggregate import registry
 
+# What tells one database of Django's settings from another.
+_PLACE = ("ENGINE", "HOST", "PORT", "NAME")
+
 
 def store_models() -> frozenset[str]:
     """The labels ("notes.note") of the models whose rows the store owns: the kit's own, and those of aggregates."""
     return frozenset(label for label, is_of_the_store in _models().items() if is_of_the_store)
+
+
+def are_one() -> bool:
+    """Whether journal and store are in one database, be it by two names. Its record of migrations is of both then."""
+    journal, store = (settings.DATABASES[alias] for alias in (conf.current().journal, conf.current().store))
+    return all(journal.get(key) == store.get(key) for key in _PLACE)
 
 
 class Router:
@@ -31,7 +41,11 @@ class Router:
 
     def allow_migrate(self, db: str, app_label: str, model_name: str | None = None, **_hints: Any) -> bool | None:
         alias = _alias(f"{app_label}.{model_name}")
-        return None if alias is None else db == alias
+        return (
+            None
+            if alias is None
+            else db == alias or (are_one() and db in (conf.current().journal, conf.current().store))
+        )
 
 
 def _alias(label: str) -> str | None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from cqrs import conf
-from cqrs.databases import store_models
+from cqrs.databases import are_one, store_models
 
 
 class StoreAlone:
@@ -11,6 +11,6 @@ class StoreAlone:
 
     def allow_migrate(self, db: str, app_label: str, **_hints: Any) -> bool | None:
         own = conf.current()
-        if db != own.store or own.store == own.journal:
+        if db != own.store or are_one():
             return None
         return None if app_label in {label.partition(".")[0] for label in store_models()} else False

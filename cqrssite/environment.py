@@ -23,6 +23,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from cqrs.engines.urls import database
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 PREFIX = "CONTACTS_"
 # More than one a core is of no use.
@@ -46,12 +48,18 @@ def _reachable(bind: str) -> str:
     return f"{ {'0.0.0.0': '127.0.0.1', '[::]': '[::1]'}.get(host, host) }:{port}"
 
 
+def _checked_url(url: str) -> str:
+    database(url, Path())
+    return url
+
+
 def _in_project(path: Path) -> Path:
     return BASE_DIR / path
 
 
 Bind = Annotated[str, AfterValidator(_checked_bind)]
 Address = Annotated[str, AfterValidator(_checked_address)]
+Url = Annotated[str, AfterValidator(_checked_url)]
 
 
 def _split(value: Any) -> Any:
@@ -131,6 +139,15 @@ class Environment(BaseSettings):
     # A relative path is one of the project folder, wherever the command was started.
     var: Annotated[Path, AfterValidator(_in_project)] = Field(
         Path("var"), validate_default=True, description="folder of the embedded databases and the secret key"
+    )
+    journal_url: Url = Field(
+        "sqlite:///gateway.sqlite3",
+        description="the gateways' database, with the journal: `sqlite:///file in the var folder` or"
+        " `postgresql://user:password@host:port/name?sslmode=...`",
+    )
+    database_url: Url = Field(
+        "sqlite:///contacts.sqlite3",
+        description="the database service's database, by such a URL; it may be the same PostgreSQL database",
     )
     secret_key: str = Field("", description="Django's secret key; empty: made once and kept in the var folder")
     debug: bool = Field(False, description="Django's debug mode")

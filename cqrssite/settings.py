@@ -3,9 +3,9 @@
 import os
 import secrets
 import sys
-from typing import Any
 
 from cqrs import conf
+from cqrs.engines.urls import database
 from cqrssite.environment import BASE_DIR, read_environment
 
 
@@ -96,21 +96,11 @@ TEMPLATES = [
 ]
 
 
-def _sqlite(name: str) -> dict[str, Any]:
-    """A SQLite database that many processes share and that a power cut does not undo."""
-    return {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": CONTACTS.var / f"{name}.sqlite3",
-        "OPTIONS": {
-            "timeout": 10,
-            "transaction_mode": "IMMEDIATE",
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
-        },
-    }
-
-
 # `default`: the gateway's (users, sessions, the journal). `contacts`: the database service's.
-DATABASES = {"default": _sqlite("gateway"), "contacts": _sqlite("contacts")}
+DATABASES = {
+    "default": database(CONTACTS.journal_url, CONTACTS.var),
+    "contacts": database(CONTACTS.database_url, CONTACTS.var),
+}
 DATABASE_ROUTERS = ["cqrs.databases.Router", "cqrssite.databases.StoreAlone"]
 # The kit's settings have the names that the environment gives them, but for the databases.
 CQRS = {"JOURNAL": "default", "STORE": "contacts"}

@@ -12,9 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from asgiref.sync import sync_to_async
-from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 
+from cqrs.engines import engine_of
 from cqrs.journal.errors import JournalUnavailable
 from cqrs.journal.journal import Journal
 from cqrs.journal.relay import CommandPublisher
@@ -24,7 +23,7 @@ from cqrs.query.errors import ExtensionMissing, PositionTooOld, PositionUnknown,
 from cqrs.query.feed import NoticeFeed, State
 from cqrs.recovery.history_guard import Recognition, Refusals
 from cqrs.transport.mqtt import MqttLink
-from cqrs.transport.process import StartError, spare_collector
+from cqrs.transport.process import spare_collector
 from cqrssite.environment import Environment
 from protocol import topics
 
@@ -53,10 +52,8 @@ def current() -> "Gateway":
 
 
 def check_migrated() -> None:
-    """Raises StartError when the gateway's database lacks a migration."""
-    executor = MigrationExecutor(connection)
-    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-        raise StartError("the gateway's database lacks migrations: run `python manage.py migrate`")
+    """Raises StartError when the gateway's database lacks a migration, or is none that the journal can be in."""
+    engine_of("default").check("gateway's")
 
 
 def end_process() -> None:

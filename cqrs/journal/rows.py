@@ -14,6 +14,7 @@ from django.db import connections, router, transaction
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Q, QuerySet
 
+from cqrs.engines import Lock, engine_of
 from cqrs.journal.entry import Entry
 from cqrs.journal.errors import NotCancellable, UnknownCommand
 from cqrs.journal.models import Command as Row
@@ -22,8 +23,6 @@ from cqrs.journal.settlement import Settlement, State, now
 TABLE = Row._meta.db_table
 # What was handed over may turn out to be settled; what is settled stays as it is.
 _CAN_END = f"(settled_at IS NULL OR state = '{State.HANDED_OVER}')"
-# The key of PostgreSQL's lock, of our choosing.
-_LOCK = 7_263_114_905
 # Values in one statement.
 CHUNK = 1000
 
@@ -38,9 +37,7 @@ def writing() -> Iterator[CursorWrapper]:
     """A cursor in a transaction that holds the write lock. In a caller's transaction it is part of that."""
     name = database()
     with transaction.atomic(using=name), connections[name].cursor() as cursor:
-        # SQLite's IMMEDIATE transactions have the lock from the beginning.
-        if connections[name].vendor == "postgresql":
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        engine_of(name).lock(cursor, Lock.JOURNAL)
         yield cursor
 
 

@@ -3,8 +3,9 @@
 import logging
 from collections.abc import Mapping, Sequence
 
-from django.db import DataError, IntegrityError, InterfaceError, NotSupportedError, ProgrammingError, transaction
+from django.db import transaction
 
+from cqrs.engines import engine_of
 from cqrs.store import dead_letters
 from cqrs.store.database import ALIAS, cursor, now_ms
 from cqrs.store.incoming import Offer, offer_of
@@ -12,19 +13,6 @@ from cqrs.store.unit_of_work import Applied, Batch
 from protocol.contact_write_pb2 import Command
 
 log = logging.getLogger("cqrs.store.apply")
-
-# The database refuses a row (or the driver to carry it), and would take others. Anything else, a locked database or a
-# full disk, refuses all alike.
-_REFUSALS = (
-    IntegrityError,
-    DataError,
-    ProgrammingError,
-    InterfaceError,
-    NotSupportedError,
-    OverflowError,
-    TypeError,
-    ValueError,
-)
 
 # Parked commands tried again in one transaction.
 _RETRIED_AT_ONCE = 100
@@ -35,7 +23,7 @@ def apply(commands: Sequence[Command]) -> Applied:
 
     A known command id changes nothing. In the order given, but none before what it depends on; those that depend on
     what is not settled are left, those that depend on what is parked are parked behind it. A defective command is
-    parked, so that the others are applied. Raises OperationalError when nothing could be committed.
+    parked, so that the others are applied. Raises the database's errors when nothing could be committed.
     """
     return _apply([offer_of(command) for command in commands])
 
@@ -55,7 +43,9 @@ def _apply(offers: Sequence[Offer]) -> Applied:
     try:
         with transaction.atomic(using=ALIAS):
             return _run(offers)
-    except _REFUSALS as error:
+    except Exception as error:
+        if not engine_of(ALIAS).is_of_the_row(error):
+            raise
         log.warning("the database refuses a batch of %d, trying them one by one: %s", len(offers), error)
     applied = Applied([], [])
     with transaction.atomic(using=ALIAS):
@@ -70,7 +60,9 @@ def _apply_or_park(offer: Offer) -> Applied:
     try:
         with transaction.atomic(using=ALIAS):
             return _run([offer])
-    except _REFUSALS as error:
+    except Exception as error:
+        if not engine_of(ALIAS).is_of_the_row(error):
+            raise
         log.exception("command=%s: the database refuses it, it is parked", offer.command_id)
         return _run([offer], {offer.command_id: error})
 

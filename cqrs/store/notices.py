@@ -6,10 +6,10 @@ from typing import NamedTuple
 from django.db import transaction
 from django.db.backends.utils import CursorWrapper
 
+from cqrs.engines import select_in
 from cqrs.store import rows
 from cqrs.store.database import ALIAS, cursor
 from cqrs.store.errors import PositionTooOld, PositionUnknown
-from cqrs.store.lists import select_in
 from cqrs.store.messages import NOTICE_COLUMNS, NoticeRow, notice_of
 from cqrs.store.positions import BEGINNING, number_of, position_of
 from protocol.notice_pb2 import Notice, NoticeBatch

@@ -5,8 +5,8 @@ SQL on Django's cursor: building the query through a model takes eight times as 
 
 from collections.abc import Sequence
 
+from cqrs.engines import select_in
 from cqrs.store.database import cursor
-from cqrs.store.lists import select_in
 from cqrs.store.messages import CONTACT_COLUMNS, ContactRow, contact_of
 from protocol.contact_pb2 import Contact
 

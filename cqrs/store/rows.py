@@ -7,12 +7,11 @@ Whatever is rare (what is parked) goes through the models.
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from django.db import connections
 from django.db.backends.utils import CursorWrapper
 
+from cqrs.engines import Lock, engine_of, select_in
 from cqrs.store.database import ALIAS, now_ms
 from cqrs.store.errors import PositionInvalid
-from cqrs.store.lists import select_in
 from cqrs.store.messages import CONTACT_COLUMNS, NOTICE_COLUMNS, NoticeRow, contact_of
 from cqrs.store.models import FINAL, DatabaseIdentity
 from cqrs.store.positions import number_of, position_of
@@ -24,8 +23,6 @@ WITHDRAWN = (Notice.CANCELLED, Notice.DISCARDED)
 
 # To the letter the condition of the one index by command, or it would not be used.
 IS_FINAL = f"kind IN ({', '.join(map(str, FINAL))})"
-
-_INSERT_NOTICE = f"INSERT INTO notice ({NOTICE_COLUMNS}) VALUES ({', '.join(['%s'] * len(NoticeRow._fields))})"
 
 
 class StoredContact(NamedTuple):
@@ -45,11 +42,12 @@ class Parked(NamedTuple):
 def identity(cursor: CursorWrapper, *, lock: bool = False) -> str:
     """The identity of the database, made when it has none yet.
 
-    lock: also keeps every other transaction that asks so waiting until this one ends (SQLite: as IMMEDIATE ones do
-    anyway), since notices are numbered one after the other.
+    lock: also keeps every other transaction that asks so waiting until this one ends, since notices are numbered one
+    after the other.
     """
-    suffix = " FOR UPDATE" if lock and connections[ALIAS].features.has_select_for_update else ""
-    cursor.execute(f"SELECT uuid FROM database_identity{suffix}")
+    if lock:
+        engine_of(ALIAS).lock(cursor, Lock.STORE)
+    cursor.execute("SELECT uuid FROM database_identity")
     if row := cursor.fetchone():
         return str(row[0])
     made, _ = DatabaseIdentity.objects.using(ALIAS).get_or_create(
@@ -109,7 +107,9 @@ def contacts(cursor: CursorWrapper, contact_ids: Sequence[str]) -> dict[str, Sto
 
 
 def insert_notices(cursor: CursorWrapper, notices: Sequence[NoticeRow]) -> None:
-    cursor.executemany(_INSERT_NOTICE, notices)
+    engine = engine_of(ALIAS)
+    engine.insert(cursor, "notice", NOTICE_COLUMNS, notices)
+    engine.announce(cursor, Lock.STORE)
 
 
 def write_contacts(
@@ -133,7 +133,7 @@ def write_contacts(
         elif wanted is not None:
             new.append((contact_id, wanted.contact.name, wanted.contact.version, last_updated, wanted.added_by))
     _many(cursor, "DELETE FROM contact WHERE id = %s", gone)
-    _many(cursor, f"INSERT INTO contact ({CONTACT_COLUMNS}, added_by) VALUES (%s, %s, %s, %s, %s)", new)
+    engine_of(ALIAS).insert(cursor, "contact", f"{CONTACT_COLUMNS}, added_by", new)
     _many(cursor, "UPDATE contact SET name = %s, version = %s, last_updated = %s WHERE id = %s", changed)
 
 

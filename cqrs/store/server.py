@@ -7,9 +7,10 @@ from datetime import timedelta
 
 import grpc
 from django.core.management import call_command
-from django.db import Error, connections
-from django.db.migrations.executor import MigrationExecutor
+from django.db import connections
 
+from cqrs.engines import engine_of
+from cqrs.engines.urls import sqlite
 from cqrs.store.command_writer import CommandWriter
 from cqrs.store.database import ALIAS
 from cqrs.store.read_service import ContactReader
@@ -20,7 +21,7 @@ from cqrs.store.write_service import ContactWriter
 from cqrs.transport.addresses import split_address
 from cqrs.transport.grpc_server import grpc_server
 from cqrs.transport.persistent_calls import StreamedAnswers
-from cqrs.transport.process import StartError, stop_signal
+from cqrs.transport.process import stop_signal
 from protocol.contact_read_pb2_grpc import add_ContactReaderServicer_to_server
 from protocol.contact_write_pb2_grpc import add_ContactWriterServicer_to_server
 
@@ -59,7 +60,7 @@ class DatabaseServer:
         async with self.serving() as port:
             host, _ = split_address(self._bind)
             services = " and ".join(self._tokens)
-            store = "memory" if self._memory else connections.databases[ALIAS]["NAME"]
+            store = "memory" if self._memory else engine_of(ALIAS).place
             say(f"serving {services} on {host}:{port}, contacts kept in {store}")
             await stop_signal()
 
@@ -67,10 +68,10 @@ class DatabaseServer:
     async def serving(self) -> AsyncIterator[int]:
         """Serves within the context, and yields the port. Raises StartError."""
         if self._memory:
-            connections.databases[ALIAS]["NAME"] = ":memory:"
+            connections.databases[ALIAS] |= sqlite(":memory:")
         threads = DatabaseThreads(memory=self._memory)
         try:
-            await threads.write(_migrate if self._memory else _check_migrations)
+            await threads.write(_migrate if self._memory else _check)
             ask_every = SELDOM if "protocol.ContactWriter" in self._tokens else OFTEN
             watch = NoticeWatch(threads, memory=self._memory, ask_every=ask_every)
             writer = CommandWriter(threads, on_notices=watch.push)
@@ -113,16 +114,5 @@ def _migrate() -> None:
         call_command("migrate", app, database=ALIAS, verbosity=0, interactive=False)
 
 
-def _check_migrations() -> None:
-    """Raises StartError when the database cannot be opened or is not as the models are."""
-    try:
-        executor = MigrationExecutor(connections[ALIAS])
-        leaves = [leaf for app in _APPS for leaf in executor.loader.graph.leaf_nodes(app)]
-        missing = executor.migration_plan(leaves)
-    except Error as error:
-        raise StartError(f"the contacts database {connections.databases[ALIAS]['NAME']}: {error}") from error
-    if missing:
-        names = ", ".join(migration.name for migration, _ in missing)
-        raise StartError(
-            f"the contacts database lacks migrations ({names}): run `python manage.py migrate --database {ALIAS}`"
-        )
+def _check() -> None:
+    engine_of(ALIAS).check("contacts", _APPS)

@@ -10,7 +10,7 @@ from django.db.backends.utils import CursorWrapper
 from google.protobuf.message import Message
 
 from cqrs.aggregate import OWN_FIELDS, Stored
-from cqrs.store.lists import select_in
+from cqrs.engines import engine_of, select_in
 
 # The kit's columns, before a team's own.
 _COLUMNS = ("id", "version", "last_updated", "added_by")
@@ -34,7 +34,7 @@ class TableStore:
         table = model._meta.db_table
         self._select = f"SELECT {', '.join(names)} FROM {table} WHERE id IN ({{}})"
         self._first = f"SELECT {', '.join(names)} FROM {table} ORDER BY added_by LIMIT %s"
-        self._insert = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join(['%s'] * len(names))})"
+        self._names = ", ".join(names)
         self._update = f"UPDATE {table} SET version = %s, last_updated = %s{', ' + own if own else ''} WHERE id = %s"
         self._delete = f"DELETE FROM {table} WHERE id = %s"
         self._state_of = _compiled(
@@ -91,9 +91,11 @@ class TableStore:
                 changed.append([state.version, updated, *values, aggregate_id])
             else:
                 new.append([aggregate_id, state.version, updated, wanted.added_by, *values])
-        for statement, rows in ((self._delete, gone), (self._insert, new), (self._update, changed)):
-            if rows:
-                cursor.executemany(statement, rows)
+        if gone:
+            cursor.executemany(self._delete, gone)
+        engine_of(cursor.db.alias).insert(cursor, self.model._meta.db_table, self._names, new)
+        if changed:
+            cursor.executemany(self._update, changed)
 
 
 def _check_names(model: type[models.Model], state: type[Message], fields: set[str], columns: set[str]) -> None:

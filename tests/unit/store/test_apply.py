@@ -21,18 +21,29 @@ pytestmark = pytest.mark.django_db(transaction=True, databases=["contacts"])
 
 OUT_OF_INT64 = 2**63
 
+REFUSAL = {
+    "sqlite": [
+        "CREATE TRIGGER refusal BEFORE INSERT ON notice WHEN NEW.name = 'refuse me' "
+        "BEGIN SELECT RAISE(ABORT, 'refused'); END"
+    ],
+    "postgresql": [
+        "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'refused'; END $$",
+        "CREATE TRIGGER refusal BEFORE INSERT ON notice FOR EACH ROW WHEN (NEW.name = 'refuse me') "
+        "EXECUTE FUNCTION refuse()",
+    ],
+}
+
 
 @pytest.fixture
 def refused_name() -> Iterator[str]:
     """A name whose row the database refuses, though every rule lets it pass."""
     name = "refuse me"
     with connections[ALIAS].cursor() as cursor:
-        cursor.execute(
-            "CREATE TRIGGER refusal BEFORE INSERT ON notice WHEN NEW.name = 'refuse me' "
-            "BEGIN SELECT RAISE(ABORT, 'refused'); END"
-        )
+        for statement in REFUSAL[cursor.db.vendor]:
+            cursor.execute(statement)
         yield name
-        cursor.execute("DROP TRIGGER refusal")
+        cursor.execute("DROP TRIGGER refusal" + (" ON notice" if cursor.db.vendor == "postgresql" else ""))
 
 
 # Effects and notices
@@ -400,7 +411,7 @@ def test_when_nothing_can_be_committed_nothing_is_parked(statement: str, monkeyp
 
     target = {
         "INSERT INTO notice": (unit_of_work.rows, "insert_notices"),
-        "BEGIN": (connections[ALIAS], "_start_transaction_under_autocommit"),
+        "BEGIN": (connections[ALIAS], "set_autocommit"),
         "COMMIT": (connections[ALIAS], "_commit"),
     }[statement]
     command = add()

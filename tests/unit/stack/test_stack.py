@@ -44,7 +44,7 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.said: list[tuple[str, str]] = []
+        self.lines: list[tuple[str, str]] = []
 
     def service(self, name: str, *arguments: str, needs: Sequence[str] = ()) -> Service:
         command = [sys.executable, "-c", WITNESS, name, str(self.folder), *arguments]
@@ -69,13 +69,13 @@ class Bench:
         """A stack that is ready, and stopped at the end."""
         ready = asyncio.Event()
         stack = Stack(
-            services, on_line=lambda *said: self.said.append(said), on_ready=lambda seconds: ready.set(), grace=grace
+            services, on_line=lambda *line: self.lines.append(said), on_ready=lambda seconds: ready.set(), grace=grace
         )
         running = asyncio.create_task(stack.run())
         try:
             waiting = asyncio.create_task(ready.wait())
             await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED, timeout=20)
-            assert ready.is_set(), self.said
+            assert ready.is_set(), self.lines
             yield stack
         finally:
             stack.stop()
@@ -109,7 +109,7 @@ async def test_a_service_starts_when_what_it_needs_is_healthy_and_all_end_in_rev
 async def test_what_runs_elsewhere_is_waited_for_and_not_started(bench: Bench) -> None:
     elsewhere = Service("elsewhere", (), bench.started("elsewhere"))
     own = bench.service("own", needs=["elsewhere"])
-    stack = Stack([elsewhere, own], on_line=lambda *said: None)
+    stack = Stack([elsewhere, own], on_line=lambda *line: None)
     running = asyncio.create_task(stack.run())
     await asyncio.sleep(0)
     assert bench.events == []
@@ -126,15 +126,15 @@ async def test_what_dies_is_started_again_and_said_to_have_died(bench: Bench) ->
         await eventually(lambda: bench.events.count("mortal starts") == 2)
         await eventually(lambda: bench.pid("mortal") != first)
     assert bench.events.count("other starts") == 1
-    assert any(name == "mortal" and line.startswith("ended by SIGKILL; starting it again") for name, line in bench.said)
+    assert any(name == "mortal" and line.startswith("ended by SIGKILL; starting it again") for name, line in bench.lines)
 
 
 async def test_what_does_not_heed_sigterm_is_killed_after_its_grace(bench: Bench) -> None:
     async with bench.run(bench.service("stubborn", "stubborn"), grace=0.1):
         pid = bench.pid("stubborn")
     assert not alive(pid)
-    assert ("stubborn", "does not end within 0.1 s") in bench.said
-    assert ("stubborn", "ended by SIGKILL") in bench.said
+    assert ("stubborn", "does not end within 0.1 s") in bench.lines
+    assert ("stubborn", "ended by SIGKILL") in bench.lines
 
 
 async def test_a_second_stop_kills_at_once(bench: Bench) -> None:
@@ -158,7 +158,7 @@ async def test_a_defect_in_a_health_check_ends_the_stack_and_leaves_nothing_runn
         return False
 
     service = bench.service("only")
-    stack = Stack([Service("only", service.command, defect)], on_line=lambda *said: None)
+    stack = Stack([Service("only", service.command, defect)], on_line=lambda *line: None)
     with pytest.raises(ExceptionGroup):
         await stack.run()
     assert not alive(bench.pid("only"))
@@ -167,12 +167,12 @@ async def test_a_defect_in_a_health_check_ends_the_stack_and_leaves_nothing_runn
 async def test_lines_are_said_whole_and_endless_ones_in_pieces(bench: Bench) -> None:
     script = "import sys; print('one\\ntwo'); print('x' * 200_000); print('last', end=''); sys.stdout.flush(); input()"
     service = Service("talker", [sys.executable, "-c", script], bench.started("talker"))
-    stack = Stack([service], on_line=lambda *said: bench.said.append(said))
+    stack = Stack([service], on_line=lambda *line: bench.lines.append(said))
     running = asyncio.create_task(stack.run())
-    await eventually(lambda: any("starting it again" in line for _, line in bench.said))
+    await eventually(lambda: any("starting it again" in line for _, line in bench.lines))
     stack.stop()
     await running
-    lines = [line for _, line in bench.said]
+    lines = [line for _, line in bench.lines]
     end = lines.index("last") if "last" in lines else -1
     assert lines[:2] == ["one", "two"]
     assert "".join(line for line in lines[2:end] if set(line) == {"x"}) == "x" * 200_000
@@ -186,7 +186,7 @@ async def test_taken_addresses_are_named_with_their_settings_in_one_line(bench: 
         command = bench.service("only").command
         service = Service("only", command, bench.started("only"), bind, "CONTACTS_ONLY_BIND")
         with pytest.raises(StartError) as caught:
-            await Stack([service], on_line=lambda *said: None).run()
+            await Stack([service], on_line=lambda *line: None).run()
     assert str(caught.value) == f"cannot listen on {bind} (Address already in use); CONTACTS_ONLY_BIND says where"
     assert bench.events == []
 

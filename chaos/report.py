@@ -159,7 +159,7 @@ def _records(history: History, violation: Violation, most: int = 60) -> list[str
     """Everything about the command and, around it, its contact, in the order of time; then the notices."""
     if not (violation.command_id or violation.contact_id):
         return []
-    lines_at: list[tuple[float, str]] = []
+    lines: list[tuple[float, str]] = []
     for command in history.commands:
         if violation.command_id != command.command_id and violation.contact_id != command.contact_id:
             continue
@@ -170,16 +170,14 @@ def _records(history: History, violation: Violation, most: int = 60) -> list[str
             for attempt in attempts:
                 answered = "never" if attempt.answered_at is None else f"{attempt.answered_at:.3f}"
                 end = " ".join(filter(None, (attempt.answer, attempt.code, attempt.message)))
-                lines_at.append((attempt.sent_at, f"{word}{what} to {attempt.gateway}, answered {answered}: {end}"))
+                lines.append((attempt.sent_at, f"{word}{what} to {attempt.gateway}, answered {answered}: {end}"))
     for sample in (*history.samples, *history.outcomes):
         if violation.command_id and sample.command_id == violation.command_id:
-            lines_at.append(
-                (sample.sent_at, f"{sample.process} says {sample.command_id} is {sample.state or 'unknown'}")
-            )
-    if lines_at:
-        first, last = min(lines_at)[0] - 1, max(lines_at)[0] + 3
-        lines_at += [(event.at, f"— {event.what}") for event in history.events if first <= event.at <= last]
-    records = [f"{at:9.3f} {what}" for at, what in sorted(lines_at)]
+            lines.append((sample.sent_at, f"{sample.process} says {sample.command_id} is {sample.state or 'unknown'}"))
+    if lines:
+        first, last = min(lines)[0] - 1, max(lines)[0] + 3
+        lines += [(event.at, f"— {event.what}") for event in history.events if first <= event.at <= last]
+    records = [f"{at:9.3f} {what}" for at, what in sorted(lines)]
     notices = [
         f"notice {number}: {notice.kind} {notice.reason} {notice.name!r} version {notice.version} "
         f"by command {notice.command_id} ({notice.position})"

@@ -69,7 +69,7 @@ class Bench:
         """A stack that is ready, and stopped at the end."""
         ready = asyncio.Event()
         stack = Stack(
-            services, on_line=lambda *line: self.lines.append(said), on_ready=lambda seconds: ready.set(), grace=grace
+            services, on_line=lambda *line: self.lines.append(line), on_ready=lambda seconds: ready.set(), grace=grace
         )
         running = asyncio.create_task(stack.run())
         try:
@@ -106,7 +106,7 @@ async def test_a_service_starts_when_what_it_needs_is_healthy_and_all_end_in_rev
     assert not alive(bench.pid("second"))
 
 
-async def test_what_runs_elsewhere_is_waited_for_and_not_started(bench: Bench) -> None:
+async def test_a_service_that_runs_elsewhere_is_waited_for_and_not_started(bench: Bench) -> None:
     elsewhere = Service("elsewhere", (), bench.started("elsewhere"))
     own = bench.service("own", needs=["elsewhere"])
     stack = Stack([elsewhere, own], on_line=lambda *line: None)
@@ -119,17 +119,19 @@ async def test_what_runs_elsewhere_is_waited_for_and_not_started(bench: Bench) -
     await running
 
 
-async def test_what_dies_is_started_again_and_said_to_have_died(bench: Bench) -> None:
+async def test_a_process_that_dies_is_reported_and_started_again(bench: Bench) -> None:
     async with bench.run(bench.service("mortal"), bench.service("other")):
         first = bench.pid("mortal")
         os.kill(first, signal.SIGKILL)
         await eventually(lambda: bench.events.count("mortal starts") == 2)
         await eventually(lambda: bench.pid("mortal") != first)
     assert bench.events.count("other starts") == 1
-    assert any(name == "mortal" and line.startswith("ended by SIGKILL; starting it again") for name, line in bench.lines)
+    assert any(
+        name == "mortal" and line.startswith("ended by SIGKILL; starting it again") for name, line in bench.lines
+    )
 
 
-async def test_what_does_not_heed_sigterm_is_killed_after_its_grace(bench: Bench) -> None:
+async def test_a_process_that_ignores_sigterm_is_killed_after_its_grace(bench: Bench) -> None:
     async with bench.run(bench.service("stubborn", "stubborn"), grace=0.1):
         pid = bench.pid("stubborn")
     assert not alive(pid)
@@ -164,10 +166,10 @@ async def test_a_defect_in_a_health_check_ends_the_stack_and_leaves_nothing_runn
     assert not alive(bench.pid("only"))
 
 
-async def test_lines_are_said_whole_and_endless_ones_in_pieces(bench: Bench) -> None:
+async def test_lines_are_passed_on_whole_and_endless_ones_in_pieces(bench: Bench) -> None:
     script = "import sys; print('one\\ntwo'); print('x' * 200_000); print('last', end=''); sys.stdout.flush(); input()"
     service = Service("talker", [sys.executable, "-c", script], bench.started("talker"))
-    stack = Stack([service], on_line=lambda *line: bench.lines.append(said))
+    stack = Stack([service], on_line=lambda *line: bench.lines.append(line))
     running = asyncio.create_task(stack.run())
     await eventually(lambda: any("starting it again" in line for _, line in bench.lines))
     stack.stop()
@@ -193,7 +195,7 @@ async def test_taken_addresses_are_named_with_their_settings_in_one_line(bench: 
 
 @pytest.mark.parametrize("ignored", [True, False])
 async def test_a_hangup_ends_the_stack_unless_it_was_ignored_from_the_start(bench: Bench, ignored: bool) -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else lambda *_: None)
     try:
         async with bench.run(bench.service("only")):
             os.kill(os.getpid(), signal.SIGHUP)

@@ -8,7 +8,7 @@ from chaos.documents import ask
 from chaos.history import History, Notice, Stored
 from cqrs.query.client import ReadClient
 from cqrs.query.errors import ReadError
-from protocol import notice_pb2
+from protocol import contact_pb2, cqrs_notice_pb2
 
 # Commands or contacts asked about in one document.
 _CHUNK = 100
@@ -79,15 +79,17 @@ def _stored(contact: Mapping[str, str | int]) -> Stored:
     return Stored(str(contact["id"]), str(contact["name"]), int(contact["version"]))
 
 
-def _notice(message: notice_pb2.Notice) -> Notice:
+def _notice(message: cqrs_notice_pb2.Notice) -> Notice:
+    # Empty where there is no contact to show.
+    contact = contact_pb2.Contact.FromString(message.state)
     return Notice(
         position=message.position,
-        kind=notice_pb2.Notice.Kind.Name(message.kind),
+        kind=cqrs_notice_pb2.Notice.Kind.Name(message.kind),
         command_id=message.command_id,
-        contact_id=message.contact_id,
-        name=message.contact.name,
-        version=message.contact.version,
-        reason=notice_pb2.Notice.Reason.Name(message.reason) if message.reason else "",
+        contact_id=message.aggregate_id,
+        name=contact.name,
+        version=contact.version,
+        reason=cqrs_notice_pb2.Notice.Reason.Name(message.reason) if message.reason else "",
     )
 
 

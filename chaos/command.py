@@ -27,7 +27,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: dict[str, Any], out: OutputWrapper, progress: OutputWrapper) -> None:
     """Runs a trial and writes its report. Raises CommandError when a promise was broken."""
     plan = Plan(**{field: options[field] for field in Plan.__dataclass_fields__ if field in options})
-    trial = Trial(plan, say=progress.write)
+    trial = Trial(plan, progress=progress.write)
     try:
         result = asyncio.run(trial.run())
     except StartError as error:

@@ -1,4 +1,4 @@
-"""The GraphQL documents of the load, and what their answers say."""
+"""The GraphQL documents of the load, and how their answers are read."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from chaos.client import GraphQLClient
 from chaos.history import Attempt, Command, CommandKind, Sample
 
-# Errors that say for certain that nothing was accepted. Any other leaves it open.
+# Errors that rule out an acceptance. Any other leaves it open.
 _REFUSALS = frozenset({"BAD_USER_INPUT", "NOT_FOUND", "CONFLICT", "GRAPHQL_VALIDATION_FAILED", "GRAPHQL_PARSE_FAILED"})
 
 _FIELDS: dict[CommandKind, tuple[str, Mapping[str, str]]] = {
@@ -26,10 +26,10 @@ READ_AFTER = "query ($id: String!, $after: String) { contact(id: $id, afterComma
 async def ask(
     client: GraphQLClient, command_ids: Sequence[str], process: Callable[[], str], clock: Callable[[], float]
 ) -> list[Sample]:
-    """What a gateway says of these commands, asked in one document. Raises NotSent or AnswerLost.
+    """Asks a gateway for the states of these commands in one document. Raises NotSent or AnswerLost.
 
-    What it cannot say now (such as that the journal is busy) is left out, and all of it if another process answered
-    than was asked.
+    States that it cannot read now (the journal is busy, say) are left out; all are if another process answered than
+    was asked.
     """
     parameters = ", ".join(f"$c{index}: String!" for index in range(len(command_ids)))
     fields = " ".join(f"c{index}: command(id: $c{index}) {{ id state version }}" for index in range(len(command_ids)))
@@ -42,9 +42,9 @@ async def ask(
     data, errors, now = answer.get("data") or {}, errors_by_field(answer), clock()
     samples = []
     for index, command_id in enumerate(command_ids):
-        said, error = data.get(f"c{index}"), errors.get(f"c{index}") or errors.get("")
+        command, error = data.get(f"c{index}"), errors.get(f"c{index}") or errors.get("")
         if error is None or error["extensions"].get("code") == "NOT_FOUND":
-            state, version = (said["state"], said["version"]) if said else ("", None)
+            state, version = (command["state"], command["version"]) if command else ("", None)
             samples.append(Sample(command_id, asked, sent_at, now, state, version))
     return samples
 
@@ -68,7 +68,7 @@ def mutation(commands: Sequence[Command]) -> tuple[str, dict[str, Any]]:
 
 
 def errors_by_field(answer: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """By the first name of their path; "" for those of the whole request."""
+    """The errors by the first field of their path; "" for errors of the whole request."""
     errors: dict[str, Mapping[str, Any]] = {}
     for error in answer.get("errors") or ():
         path = error.get("path") or [""]
@@ -76,8 +76,10 @@ def errors_by_field(answer: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return errors
 
 
-def note(attempt: Attempt, now: float, answered: Mapping[str, Any] | None, error: Mapping[str, Any] | None) -> None:
-    """Writes an answer down. Neither answer nor error: an error elsewhere in the document took both away."""
+def record_answer(
+    attempt: Attempt, now: float, answered: Mapping[str, Any] | None, error: Mapping[str, Any] | None
+) -> None:
+    """Writes an answer down. Without answer and error, an error elsewhere in the document nulled the whole answer."""
     attempt.answered_at = now
     if answered is not None:
         attempt.answer = "queued"

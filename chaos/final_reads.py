@@ -1,4 +1,4 @@
-"""What is asked, through the public interfaces, once everything has healed: all that the checker compares."""
+"""The reads through the public interfaces once everything has healed, which the checker compares with the rest."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -8,16 +8,16 @@ from chaos.documents import ask
 from chaos.history import History, Notice, Stored
 from cqrs.query.client import ReadClient
 from cqrs.query.errors import ReadError
-from protocol import notice_pb2
+from protocol import contact_pb2, cqrs_notice_pb2
 
 # Commands or contacts asked about in one document.
 _CHUNK = 100
-# Chunks of commands that every gateway is asked about; each of the others is asked about at one.
-_ASKED_EVERYWHERE = 10
+# Chunks of commands that are asked of every gateway; each of the others is asked of one.
+_FROM_EVERY_GATEWAY = 10
 
 
 class FinalReads:
-    """Fills in what a history has "at the end"; what cannot be had although all is up is an overrun."""
+    """Fills in the parts of a history that are read at the end. A failed read is an overrun, since all is up."""
 
     def __init__(self, history: History, process_of: Callable[[str], str], clock: Callable[[], float]) -> None:
         self._history = history
@@ -47,14 +47,16 @@ class FinalReads:
                 position = batch.notice[-1].position
 
     async def _commands(self, clients: Mapping[str, GraphQLClient]) -> None:
-        names = list(clients)
+        gateways = list(clients)
         command_ids = [command.command_id for command in self._history.commands if command.command_id]
         for turn, chunk in enumerate(_chunks(command_ids)):
-            for name in names if turn < _ASKED_EVERYWHERE else [names[turn % len(names)]]:
-                samples = await ask(clients[name], chunk, functools.partial(self._process_of, name), self._clock)
+            for gateway in gateways if turn < _FROM_EVERY_GATEWAY else [gateways[turn % len(gateways)]]:
+                samples = await ask(clients[gateway], chunk, functools.partial(self._process_of, gateway), self._clock)
                 self._history.outcomes += samples
                 if len(samples) < len(chunk):
-                    self._history.overruns.append(f"{name} answered {len(samples)} of {len(chunk)} commands at the end")
+                    self._history.overruns.append(
+                        f"{gateway} answered {len(samples)} of {len(chunk)} commands at the end"
+                    )
 
     async def _contacts(self, client: GraphQLClient) -> None:
         history = self._history
@@ -77,15 +79,17 @@ def _stored(contact: Mapping[str, str | int]) -> Stored:
     return Stored(str(contact["id"]), str(contact["name"]), int(contact["version"]))
 
 
-def _notice(told: notice_pb2.Notice) -> Notice:
+def _notice(message: cqrs_notice_pb2.Notice) -> Notice:
+    # Empty where there is no contact to show.
+    contact = contact_pb2.Contact.FromString(message.state)
     return Notice(
-        position=told.position,
-        kind=notice_pb2.Notice.Kind.Name(told.kind),
-        command_id=told.command_id,
-        contact_id=told.contact_id,
-        name=told.contact.name,
-        version=told.contact.version,
-        reason=notice_pb2.Notice.Reason.Name(told.reason) if told.reason else "",
+        position=message.position,
+        kind=cqrs_notice_pb2.Notice.Kind.Name(message.kind),
+        command_id=message.command_id,
+        contact_id=message.aggregate_id,
+        name=contact.name,
+        version=contact.version,
+        reason=cqrs_notice_pb2.Notice.Reason.Name(message.reason) if message.reason else "",
     )
 
 

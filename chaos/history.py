@@ -1,4 +1,4 @@
-"""What was said and seen during a trial, by one clock: seconds since its start."""
+"""All commands, answers and notices of a trial, by one clock: seconds since its start."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Literal
 
 import orjson
 
-# queued: accepted. refused: an error that says it was not. lost: no answer, or one that leaves it open.
+# queued: accepted. refused: an error that rules it out. lost: no answer, or one that leaves it open.
 # unreached: the request certainly never arrived.
 Answer = Literal["queued", "refused", "lost", "unreached"]
 CommandKind = Literal["ADD", "UPDATE", "DELETE"]
@@ -35,7 +35,7 @@ class Attempt:
     # Refused: the error's code and message; lost: why.
     code: str = ""
     message: str = ""
-    # Queued: what the answer says.
+    # Queued: the ids of the answer.
     command_id: str = ""
     contact_id: str = ""
 
@@ -109,7 +109,7 @@ class Watcher:
 
 @dataclass(slots=True)
 class Sample:
-    """What one gateway process said of a command at some time. No state: it knew of no such command."""
+    """The state of a command as one gateway process answered. No state: it knew of no such command."""
 
     command_id: str
     # The gateway's name and the number of its process: a new process may have to learn again.
@@ -142,7 +142,7 @@ class Stored:
 
 @dataclass(slots=True)
 class Event:
-    """What the trial itself did, for the reader of a history."""
+    """An action of the trial itself, for the reader of a history."""
 
     at: float
     what: str
@@ -165,7 +165,7 @@ class History:
     outcomes: list[Sample] = field(default_factory=list)
     stored: list[Stored] = field(default_factory=list)
     listed: list[Stored] = field(default_factory=list)
-    # What the trial could not wait for: said as they are in the report.
+    # Sentences on time limits that were exceeded; the report shows them as they are.
     overruns: list[str] = field(default_factory=list)
 
     def save(self, folder: Path) -> None:

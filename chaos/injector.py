@@ -1,4 +1,4 @@
-"""Lets faults strike the processes and the connections of a system, and repairs them."""
+"""Injects faults into the processes and connections of a system, and repairs them."""
 
 import asyncio
 import random
@@ -12,9 +12,9 @@ from cqrs.transport.process import StartError
 
 
 class Injector:
-    """Counts what it does in `faults`: target, then fault, then how often.
+    """Counts its faults in `faults`: target, then fault, then how often.
 
-    overran: gets a sentence when a process did not do as it must.
+    overran: gets a sentence when a process did not end in time.
     """
 
     def __init__(

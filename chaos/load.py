@@ -1,4 +1,4 @@
-"""Clients that change shared contacts through all gateways, and write down what they sent and were answered."""
+"""Clients that change shared contacts through all gateways, and record all commands with their answers."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from chaos.client import AnswerLost, GraphQLClient, NotSent
-from chaos.documents import CANCEL, READ_AFTER, ask, errors_by_field, mutation, note
+from chaos.documents import CANCEL, READ_AFTER, ask, errors_by_field, mutation, record_answer
 from chaos.history import Attempt, Command, CommandKind, History, Read
 from chaos.overdue import Overdue
 from protocol.ids import aggregate_id_of, new_command_id
@@ -21,7 +21,7 @@ class Load:
     process_of: the name and number of the process that answers at a gateway. clock: seconds since the start.
     """
 
-    # Contacts that are worked on at a time, the first of them most.
+    # Contacts in use at a time, the first of them most.
     HOT = 40
 
     def __init__(
@@ -57,13 +57,13 @@ class Load:
         self._another = asyncio.Event()
 
     async def run(self) -> None:
-        """Ends once stopped and every answer that can be had was had."""
+        """Ends once it is stopped and no answer is outstanding."""
         async with asyncio.TaskGroup() as group:
             for number in range(self._clients):
                 group.create_task(self._client(), name=f"client {number}")
 
     def stop(self) -> None:
-        """Nothing new is sent; what was lost is still sent again."""
+        """Sends nothing new; commands with lost answers are still sent again."""
         self._stopping.set()
 
     async def wait_accepted(self, count: int, patience: float = 30.0) -> None:
@@ -74,8 +74,8 @@ class Load:
                 await self._another.wait()
             assert self.accepted > before
 
-    def saw(self, contact_id: str, version: int) -> None:
-        """A notice told the version of a contact: something to expect."""
+    def on_version(self, contact_id: str, version: int) -> None:
+        """A notice gave the version of a contact, which later commands may expect."""
         self.versions[contact_id] = version
 
     async def _client(self) -> None:
@@ -95,7 +95,7 @@ class Load:
                 client.close()
 
     async def _wait_turn(self, commands: Sequence[Command]) -> bool:
-        """Waits until this many commands may be sent; False once stopped. What was missed is not made up for."""
+        """Waits until this many commands may be sent; False once stopped. A missed turn is not made up for."""
         now = self._clock()
         self._turn = max(self._turn, now) + len(commands) / self._rate
         try:
@@ -132,7 +132,7 @@ class Load:
         return commands
 
     def _some_contact(self, added: Sequence[str]) -> str:
-        """One of those worked on, the newest most often."""
+        """One of the contacts in use, the newest most often."""
         contacts = [*self._contacts, *added]
         return contacts[-1 - min(int(self._dice.expovariate(0.15)), len(contacts) - 1)]
 
@@ -153,18 +153,18 @@ class Load:
         now = self._clock()
         data, errors = answer.get("data") or {}, errors_by_field(answer)
         for index, (command, attempt) in enumerate(zip(commands, attempts, strict=True)):
-            note(attempt, now, data.get(f"m{index}"), errors.get(f"m{index}") or errors.get(""))
+            record_answer(attempt, now, data.get(f"m{index}"), errors.get(f"m{index}") or errors.get(""))
             if attempt.answer == "queued":
                 self._accept(command, attempt, data[f"m{index}"])
 
     def _accept(self, command: Command, attempt: Attempt, answer: Mapping[str, Any]) -> None:
         first = not any(other.answer == "queued" for other in command.attempts if other is not attempt)
-        # With an own id these say what was known, or the checker sees it.
+        # With an own id both are known already; the checker sees a difference.
         command.command_id = command.command_id or attempt.command_id
         command.contact_id = command.contact_id or attempt.contact_id
         if command.kind == "ADD" and first:
             self._contacts.append(command.contact_id)
-        # A few are worked on after their end.
+        # A few are used after their deletion.
         if command.kind == "DELETE" and command.contact_id in self._contacts and self._dice.random() < 0.9:
             self._contacts.remove(command.contact_id)
         if first:
@@ -174,7 +174,7 @@ class Load:
         self._overdue.accept(command.command_id, answer["takesEffectInMs"] / 1000)
 
     async def _send_again(self, clients: Mapping[str, GraphQLClient], commands: Sequence[Command]) -> None:
-        """What has an own id is sent until it is answered, in order; some of it once more although it was."""
+        """Sends commands with an own id until they are answered, in order; some once more although they were."""
         for command in commands:
             if not command.own_id:
                 continue
@@ -186,7 +186,7 @@ class Load:
                 await self._send(clients, [command])
 
     async def _cancel(self, clients: Mapping[str, GraphQLClient], command: Command) -> None:
-        """Cancels what was accepted, about as late as can be, through some gateway."""
+        """Cancels an accepted command, about as late as possible, through some gateway."""
         if not command.command_id or command.verdict != "accepted":
             return
         await asyncio.sleep(self._dice.uniform(0, self._delay * 1.1))
@@ -201,7 +201,7 @@ class Load:
             return
         errors = errors_by_field(answer)
         cancelled = (answer.get("data") or {}).get("cancelCommand")
-        note(attempt, self._clock(), cancelled, errors.get("cancelCommand") or errors.get(""))
+        record_answer(attempt, self._clock(), cancelled, errors.get("cancelCommand") or errors.get(""))
 
     async def _read_after(self, clients: Mapping[str, GraphQLClient], command: Command) -> None:
         """Reads a contact as it is after a command, through some gateway."""
@@ -214,13 +214,13 @@ class Load:
             return  # there will be other reads
         contact = (answer.get("data") or {}).get("contact")
         code = next((error["extensions"].get("code") for error in errors_by_field(answer).values()), "")
-        # Any other error, such as that it took too long, says nothing about the contact.
+        # Any other error, a timeout say, tells nothing about the contact.
         if contact or code == "NOT_FOUND":
             version = contact["version"] if contact else 0
             self._history.reads.append(Read(command.contact_id, command.command_id, gateway, sent_at, version))
 
     async def _sample(self, clients: Mapping[str, GraphQLClient]) -> None:
-        """Asks some gateway what became of some recent commands."""
+        """Asks some gateway for the states of some recent commands."""
         gateway = self._dice.choice(list(clients))
         command_ids = self._dice.sample(self._recent, min(len(self._recent), 10))
         if command_ids:

@@ -42,7 +42,7 @@ def type_of(packet: bytes) -> int:
 
 
 class Passed(NamedTuple):
-    """What becomes of a packet: sent on, sent back to where it came from, held until others have overtaken it."""
+    """The packets that a packet turns into: sent on, sent back to its sender, held until others have overtaken them."""
 
     on: list[bytes]
     back: list[bytes]
@@ -53,8 +53,8 @@ class Garbler:
     """Doubles, drops and holds back PUBLISH packets, each with its probability, within what a broker is free to do.
 
     A second copy goes as QoS 0, which nobody acknowledges. A dropped one is acknowledged to its sender in the
-    receiver's place: lost after the acknowledgement is the harder case, and the one brokers are known for; what is not
-    acknowledged is sent again by itself. A held one passes after others; who holds it sees to it that it does in time.
+    receiver's place: lost after the acknowledgement is the harder case, and the one brokers are known for; an
+    unacknowledged message is sent again anyway. A held one passes after others; the caller releases it in time.
     """
 
     def __init__(self, dice: random.Random, *, double: float = 0.25, drop: float = 0.15, hold: float = 0.25) -> None:

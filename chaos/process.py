@@ -17,7 +17,7 @@ _PARENT_DEATH = str(BASE_DIR / "cqrssite" / "stack" / "parent_death.py")
 class Process:
     """A command that is run again and again; its output, over all its lives, goes to one file.
 
-    up: whether it does what it is there for, asked only while it runs.
+    up: whether it serves; called only while it runs.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Process:
         return None if self._process is None else self._process.pid
 
     async def start(self) -> None:
-        """Starts it; it ends when we end, however that happens."""
+        """Starts it; it ends when this process ends, however that happens."""
         self._before_start()
         self.life += 1
         with self._log.open("ab") as output:
@@ -65,7 +65,7 @@ class Process:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=asyncio.subprocess.STDOUT,
-                # Out of the terminal's group: Ctrl-C reaches us alone, and we end them.
+                # Out of the terminal's group: Ctrl-C reaches this process alone, which ends the others.
                 start_new_session=True,
             )
 
@@ -76,7 +76,7 @@ class Process:
                 while self.running:
                     if await self._up():
                         return
-                    await asyncio.sleep(0.1)  # asking costs what it needs for starting
+                    await asyncio.sleep(0.1)  # each call takes CPU from its start
         except TimeoutError:
             raise StartError(f"{self.name} is not up {within:g} s after its start:\n{self.last_lines()}") from None
         code = self._process.returncode if self._process is not None else None
@@ -107,6 +107,6 @@ class Process:
         return True
 
     def last_lines(self, count: int = 15) -> str:
-        """What it wrote last."""
+        """The last lines that it wrote."""
         lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
         return "\n".join(f"  {line}" for line in lines[-count:])

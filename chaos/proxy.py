@@ -1,4 +1,4 @@
-"""TCP proxies that stand between two processes and break what passes through them."""
+"""TCP proxies that stand between two processes and break the traffic through them."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ class Link:
         self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def close(self) -> None:
-        """Resets what is open and listens no longer."""
+        """Resets open connections and listens no longer."""
         if self._server is not None:
             self._server.close()
         self.heal()
@@ -59,13 +59,13 @@ class Link:
             raise ValueError(f"{self.name} cannot {fault}")
 
     def heal(self) -> None:
-        """All faults end; what waited passes."""
+        """Ends all faults; delayed bytes pass."""
         self._refusing = False
         self._flowing.set()
         self._lateness = 0.0
 
     async def flow(self) -> None:
-        """Waits as long as what passes now has to wait."""
+        """Waits as long as the present fault delays traffic."""
         if self._lateness:
             await asyncio.sleep(self._lateness)
         await self._flowing.wait()
@@ -145,7 +145,7 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 
 
 class MqttLink(Link):
-    """A link to a broker; it can also garble messages, and says when its client has subscribed.
+    """A link to a broker; it can also garble messages, and reports when its client has subscribed.
 
     on_subscribed: called at each SUBSCRIBE that passes; a broker that got it delivers.
     """

@@ -1,4 +1,4 @@
-"""What came out of a trial, for people and for programs."""
+"""The report of a trial, for people and for programs."""
 
 import statistics
 from collections import Counter
@@ -11,12 +11,12 @@ from chaos.case import Violation
 from chaos.history import STATE_OF_KIND, History
 from chaos.schedule import MQTT_FAULTS, PROCESS_FAULTS
 
-# What is promised of healing, in seconds from the last repair until nothing is overdue. Longer than at most is a
-# violation; the median depends on how long this machine takes to start a process, so it is told and fails nothing.
+# The promise of healing, in seconds from the last repair until nothing is overdue. Longer than at most is a
+# violation; the median depends on how long this machine takes to start a process, so it is reported and fails nothing.
 HEALED_AT_THE_MEDIAN = 2.0
 HEALED_AT_MOST = 10.0
 
-# What a reader asks for first, and the rules that tell.
+# The figures that a reader looks for first, and their rules.
 _ASKED_FIRST = {
     "lost": {"lost"},
     "applied twice": {"twice"},
@@ -159,7 +159,7 @@ def _records(history: History, violation: Violation, most: int = 60) -> list[str
     """Everything about the command and, around it, its contact, in the order of time; then the notices."""
     if not (violation.command_id or violation.contact_id):
         return []
-    told: list[tuple[float, str]] = []
+    lines: list[tuple[float, str]] = []
     for command in history.commands:
         if violation.command_id != command.command_id and violation.contact_id != command.contact_id:
             continue
@@ -170,14 +170,14 @@ def _records(history: History, violation: Violation, most: int = 60) -> list[str
             for attempt in attempts:
                 answered = "never" if attempt.answered_at is None else f"{attempt.answered_at:.3f}"
                 end = " ".join(filter(None, (attempt.answer, attempt.code, attempt.message)))
-                told.append((attempt.sent_at, f"{word}{what} to {attempt.gateway}, answered {answered}: {end}"))
+                lines.append((attempt.sent_at, f"{word}{what} to {attempt.gateway}, answered {answered}: {end}"))
     for sample in (*history.samples, *history.outcomes):
         if violation.command_id and sample.command_id == violation.command_id:
-            told.append((sample.sent_at, f"{sample.process} says {sample.command_id} is {sample.state or 'unknown'}"))
-    if told:
-        first, last = min(told)[0] - 1, max(told)[0] + 3
-        told += [(event.at, f"— {event.what}") for event in history.events if first <= event.at <= last]
-    records = [f"{at:9.3f} {what}" for at, what in sorted(told)]
+            lines.append((sample.sent_at, f"{sample.process} says {sample.command_id} is {sample.state or 'unknown'}"))
+    if lines:
+        first, last = min(lines)[0] - 1, max(lines)[0] + 3
+        lines += [(event.at, f"— {event.what}") for event in history.events if first <= event.at <= last]
+    records = [f"{at:9.3f} {what}" for at, what in sorted(lines)]
     notices = [
         f"notice {number}: {notice.kind} {notice.reason} {notice.name!r} version {notice.version} "
         f"by command {notice.command_id} ({notice.position})"

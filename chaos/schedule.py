@@ -1,4 +1,4 @@
-"""What is broken when: rounds of faults, all drawn from one seed."""
+"""The schedule: rounds of faults, all drawn from one seed."""
 
 import random
 from collections.abc import Iterator, Sequence

@@ -22,7 +22,7 @@ class System:
     """Broker, database, reader, writer and gateways, and the links between them.
 
     folder: gets the databases and the logs. broker: "amqtt" or "mosquitto".
-    programs: by kind of process, what is run in the place of `manage.py`, for tests that plant a bug.
+    programs: by kind of process, the command run in the place of `manage.py`, for tests that plant a bug.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class System:
                 await link.close()
 
     async def end(self) -> list[str]:
-        """Ends all processes in order by SIGTERM; the names of those that did not heed it."""
+        """Ends all processes in order by SIGTERM; returns the names of those that had to be killed."""
         return [name for name, process in reversed(self.processes.items()) if not await process.stop()]
 
     async def _migrate(self) -> None:
@@ -74,7 +74,7 @@ class System:
             raise StartError(f"the databases cannot be migrated:\n{output}")
 
     async def _migrate_one(self, database: str) -> str:
-        """What it said when it failed; nothing when it did not."""
+        """Its output when it failed; empty when it did not."""
         migrate = await asyncio.create_subprocess_exec(
             *self._manage("migrate", "migrate", "--database", database, "--verbosity", "0"),
             cwd=BASE_DIR,
@@ -129,7 +129,7 @@ class System:
         self.processes[name] = Process(name, command, self._environment(**settings), log, up, before_start=before_start)
 
     async def _writer_is_up(self) -> bool:
-        # It listens nowhere; up it is once it has subscribed at the broker.
+        # It listens nowhere; it is up once it has subscribed at the broker.
         return self._writer_subscribed.is_set()
 
     def _manage(self, kind: str, *arguments: str) -> Sequence[str]:
@@ -146,7 +146,7 @@ class System:
         return (program, "-c", str(config))
 
     def _environment(self, **settings: object) -> dict[str, str]:
-        """Every setting is said, so that neither the caller's environment nor a `.env` gets in."""
+        """Gives every setting, so that neither the caller's environment nor a `.env` gets in."""
         values: dict[str, object] = {name: field.get_default() for name, field in Environment.model_fields.items()}
         values |= {
             "env_file": "",

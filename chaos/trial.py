@@ -1,4 +1,4 @@
-"""One trial: start everything, send load, break things by schedule, heal, and judge what was seen."""
+"""One trial: start everything, send load, break things by schedule, heal, and judge the history."""
 
 import asyncio
 import contextlib
@@ -28,11 +28,11 @@ _MOST_OVERRUNS = 3
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be tried.
+    """The parameters of a trial.
 
     kills: how often a process is struck. commands: sends on until so many were accepted. rate: commands a second.
     keep: a folder that gets databases, logs and the history, kept after the trial.
-    heals_within: seconds from the last repair until nothing is overdue, and until all is terminal at the end.
+    heals_within: seconds from the last repair until nothing is overdue, and until all commands are settled at the end.
     programs: see `System`. rounds: other faults than those that the seed gives.
     """
 
@@ -52,13 +52,13 @@ class Plan:
 class Trial:
     """Runs a plan once. `history` is there also after a failure.
 
-    say: gets a line for each thing that happens.
+    progress: gets a line for each thing that happens.
     """
 
-    def __init__(self, plan: Plan, *, say: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(self, plan: Plan, *, progress: Callable[[str], None] = lambda line: None) -> None:
         self.plan = plan
         self.history = History(plan.seed)
-        self._say = say
+        self._progress = progress
         self._started = time.monotonic()
         self._overdue = Overdue(self._clock)
         self._healings: list[Healing] = []
@@ -74,7 +74,7 @@ class Trial:
                 folder, gateways=plan.gateways, broker=plan.broker, delay=plan.delay, programs=plan.programs
             )
             async with self._system.running():
-                self._note(f"everything is up, in {folder}")
+                self._log(f"everything is up, in {folder}")
                 try:
                     seconds = await self._inject_under_load()
                 finally:
@@ -82,7 +82,7 @@ class Trial:
                         self.history.save(plan.keep)
                 for name in await self._system.end():
                     self.history.overruns.append(f"{name} did not end within 10 s of SIGTERM")
-        self._note("checking")
+        self._log("checking")
         return self._report(seconds)
 
     async def _inject_under_load(self) -> float:
@@ -113,7 +113,7 @@ class Trial:
                 loading.cancel()
                 await asyncio.gather(loading, return_exceptions=True)
             seconds = self._clock() - began
-            self._note("the load has ended; all is to be settled and seen within 10 s")
+            self._log("the load has ended; all is to be settled and seen within 10 s")
             await self._settle(watching)
             await FinalReads(self.history, self._process_of, self._clock).read(gateways, self._system.reader_address)
         return seconds
@@ -132,17 +132,17 @@ class Trial:
         for one in rounds:
             await asyncio.sleep(one.pause)
             struck += len(one.processes)
-            self._note(f"{struck}/{in_all} {one}")
+            self._log(f"{struck}/{in_all} {one}")
             await self._heal(one, await injector.inject(one))
             if len(self.history.overruns) >= _MOST_OVERRUNS:
-                self._note("too much did not heal: no more faults")
+                self._log("too much did not heal: no more faults")
                 return
 
     async def _heal(self, one: schedule.Round, repaired: float) -> None:
-        """Waits until what was accepted before now is settled and nothing is late; writes down how long that took."""
+        """Waits until all commands accepted before now are settled and none is late; records how long that took."""
         now = self._clock()
         targets = [fault.target for fault in (*one.processes, *one.links)]
-        # From the repair, but never less than the delay from now: what was just accepted is not due yet.
+        # From the repair, but never less than the delay from now: a command just accepted is not due yet.
         ends = max(repaired + self.plan.heals_within, now + self.plan.delay + 1.0)
         seconds = None
         while not self._overdue.all_settled(now):
@@ -152,7 +152,7 @@ class Trial:
                 sentence = (
                     f"not healed {self.plan.heals_within:g} s after {one}: {len(late)} overdue, such as {late[:3]}"
                 )
-                self._note(sentence)
+                self._log(sentence)
                 self.history.overruns.append(sentence)
                 break
             await asyncio.sleep(0.02)
@@ -170,7 +170,7 @@ class Trial:
             order = {name: self._system.gateways[name] for name in (first, *names)}
             watcher = Watcher(f"watcher-{number + 1}")
             self.history.watchers.append(watcher)
-            watching.append(Watching(watcher, order, self._saw, random.Random(self.plan.seed + 10 + number)))
+            watching.append(Watching(watcher, order, self._on_notice, random.Random(self.plan.seed + 10 + number)))
             tasks.append(asyncio.create_task(watching[-1].run(), name=watcher.name))
         tasks.append(asyncio.create_task(self._watch_one_contact(watching), name="watch one contact"))
         try:
@@ -190,16 +190,16 @@ class Trial:
         one = Watching(watcher, self._system.gateways, lambda notice: None, random.Random(self.plan.seed))
         await one.run()
 
-    def _saw(self, notice: Notice) -> None:
+    def _on_notice(self, notice: Notice) -> None:
         if notice.kind != "PARKED":
             self._overdue.settle(notice.command_id)
         if notice.version:
-            self._load.saw(notice.contact_id, notice.version)
+            self._load.on_version(notice.contact_id, notice.version)
 
     async def _settle(self, watching: Sequence[Watching]) -> None:
         """Waits until everything accepted is settled, no more notices come, and all watchers have seen the last."""
         ends = self._clock() + self.plan.heals_within
-        # What was accepted without an answer settles too, and nobody can name it: it is over when nothing comes.
+        # Commands accepted without an answer settle too, and nobody has their ids: all is over when no notice comes.
         quiet = max(1.5, 2 * self.plan.delay)
         last, since = 0, self._clock()
         while self._clock() < ends:
@@ -218,7 +218,7 @@ class Trial:
 
     def _report(self, seconds: float) -> Report:
         history, plan = self.history, self.plan
-        fates = Counter(command.verdict for command in history.commands)
+        verdicts = Counter(command.verdict for command in history.commands)
         states = Counter(sample.state for sample in {sample.command_id: sample for sample in history.outcomes}.values())
         return Report(
             seed=plan.seed,
@@ -228,7 +228,7 @@ class Trial:
             faults={target: dict(counts) for target, counts in self._ordered_faults()},
             kills=sum(sum(self._faults[name].values()) for name in self._system.processes),
             commands={
-                **{verdict: fates[verdict] for verdict in ("accepted", "unknown", "refused")},
+                **{verdict: verdicts[verdict] for verdict in ("accepted", "unknown", "refused")},
                 **{state: states[state] for state in ("APPLIED", "REJECTED", "CANCELLED", "DISCARDED")},
             },
             notices=len(history.notices),
@@ -253,10 +253,10 @@ class Trial:
     def _clock(self) -> float:
         return time.monotonic() - self._started
 
-    def _note(self, what: str) -> None:
-        event = Event(round(self._clock(), 3), what)
+    def _log(self, event_text: str) -> None:
+        event = Event(round(self._clock(), 3), event_text)
         self.history.events.append(event)
-        self._say(f"{event.at:8.2f} {what}")
+        self._progress(f"{event.at:8.2f} {event_text}")
 
     @contextlib.contextmanager
     def _folder(self) -> Iterator[Path]:

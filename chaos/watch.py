@@ -1,4 +1,4 @@
-"""A subscriber that reconnects wherever it was cut off, and writes down every notice it saw."""
+"""A subscriber that reconnects wherever it was cut off, and records every notice it saw."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ _QUERY = """subscription ($contact: String, $after: String) {
     position kind commandId contactId reason contact { name version }
   }
 }"""
-# Errors that say "later". Any other is one that a subscriber who resumes must not get.
+# Errors that mean "later". A subscriber that resumes must not get any other.
 _LATER = frozenset({"UNAVAILABLE"})
 
 
@@ -54,7 +54,7 @@ class Watching:
         """Until cancelled."""
         turn = 0
         while True:
-            # The gateway is away, or was killed, or froze: that is what the trial is about.
+            # The gateway is away, was killed or is frozen, as the trial intends.
             with contextlib.suppress(OSError, WebSocketException, TimeoutError):
                 await self._watch(self._gateways[turn % len(self._gateways)])
             turn += 1
@@ -90,7 +90,7 @@ class Watching:
             case "ping":
                 await _send(socket, type="pong")
             case "next" if not message["payload"].get("errors"):
-                self._see(message["payload"]["data"]["contactChanged"])
+                self._record(message["payload"]["data"]["contactChanged"])
             case "next" | "error":
                 errors = message["payload"]["errors"] if message["type"] == "next" else message["payload"]
                 for error in errors:
@@ -101,16 +101,16 @@ class Watching:
                 return False
         return True
 
-    def _see(self, told: dict[str, Any]) -> None:
-        contact = told["contact"] or {}
+    def _record(self, payload: dict[str, Any]) -> None:
+        contact = payload["contact"] or {}
         notice = Notice(
-            position=told["position"],
-            kind=told["kind"],
-            command_id=told["commandId"] or "",
-            contact_id=told["contactId"],
+            position=payload["position"],
+            kind=payload["kind"],
+            command_id=payload["commandId"] or "",
+            contact_id=payload["contactId"],
             name=contact.get("name") or "",
             version=contact.get("version") or 0,
-            reason=told["reason"] or "",
+            reason=payload["reason"] or "",
         )
         self.watcher.seen.append(notice)
         if not self.first.done():

@@ -16,7 +16,7 @@ from cqrssite.settings import BASE_DIR
 @pytest.mark.e2e
 @pytest.mark.timeout(240)
 def test_every_promise_is_kept_through_kills_stops_and_freezes() -> None:
-    trial = Trial(Plan(seed=20, kills=15, rate=80), say=print)
+    trial = Trial(Plan(seed=20, kills=15, rate=80), progress=print)
     report = asyncio.run(trial.run())
     print(report.as_text())
     assert report.violations == [], excerpts(trial.history, report.violations)

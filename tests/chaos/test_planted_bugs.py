@@ -45,7 +45,7 @@ def test_it_is_caught(kind: str, bug: str, rounds: Sequence[Round], rules: set[s
         rounds=rounds,
         programs={kind: (sys.executable, "-m", f"tests.chaos.planted.{bug}")},
     )
-    report = asyncio.run(Trial(plan, say=print).run())
+    report = asyncio.run(Trial(plan, progress=print).run())
     print(report.as_text())
     assert report.commands["accepted"] > 50
     assert rules & {violation.rule for violation in report.violations}

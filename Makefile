@@ -5,11 +5,12 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 
-.PHONY: help run test bench bench-quick check format stubs lock graphiql clean
+.PHONY: help run test pythons bench bench-quick check format stubs lock graphiql clean
 
 help:
 	@echo "make run       sets up, then runs broker, database, reader, writer and gateway until Ctrl-C"
 	@echo "make test      sets up and passes all tests"
+	@echo "make pythons   passes the kit's unit tests on each other Python from 3.11 on that this machine has"
 	@echo "make bench     measures this project beside others (some 12 minutes; make bench-quick: two)"
 	@echo "make check     format, lint, types, import contracts, stubs, migrations, documented settings"
 	@echo "make format    formats the code and mends what the linter can"
@@ -23,6 +24,9 @@ run: .venv/run.stamp
 # Whatever a .env says, tests begin at the defaults.
 test: .venv/dev.stamp
 	CONTACTS_ENV_FILE= $(BIN)/pytest --numprocesses 2 --dist loadfile
+
+pythons: .venv/dev.stamp
+	@.ci/pythons
 
 bench: .venv/dev.stamp
 	$(BIN)/python -m benchmarks
@@ -54,7 +58,7 @@ graphiql:
 	cd cqrssite/web/graphiql && npm ci && npm run build
 
 clean:
-	rm -rf .venv
+	rm -rf .venv .pythons
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \

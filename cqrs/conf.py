@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 import functools
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -35,6 +35,10 @@ def _is_address(value: Any) -> bool:
         return False
     host, colon, port = value.rpartition(":")
     return bool(colon and host and port.isdecimal() and int(port) <= 65535)
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
 
 
 def _is_alias(value: Any) -> bool:
@@ -97,6 +101,9 @@ class Settings:
     database_read_address: str = _address()
     database_write_address: str = _address()
     broker_address: str = _address()
+
+    # Origins besides its own whose pages may use the gateway; the hosts it answers to are Django's ALLOWED_HOSTS.
+    allowed_origins: Sequence[str] = _setting((), _is_texts, "must be a list of texts")
 
     read_token: str = _text()
     write_token: str = _text()

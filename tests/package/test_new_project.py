@@ -7,7 +7,7 @@ import pytest
 
 from tests.package.project import Project
 
-JOURNAL = {"cqrs_command", "cqrs_followeddatabase"}
+JOURNAL = {"cqrs_command"}
 STORE = {"notice", "parked_command", "database_identity", "notes_note"}
 
 
@@ -98,3 +98,25 @@ def test_journal_and_store_may_have_databases_of_their_own(project: Project) -> 
     assert not tables(project.folder / "j") & STORE
     assert tables(project.folder / "s") >= STORE
     assert not tables(project.folder / "s") & JOURNAL
+
+
+def test_a_command_is_accepted_from_python_and_takes_effect_on_one_database(migrated: Project) -> None:
+    said = migrated.shell(
+        """
+        from cqrs.journal.api import cancel_command, submit, taking_effect
+        from cqrs.journal.models import Command
+        from cqrs.store.apply import apply
+        from notes.models import Note
+        with taking_effect(lambda commands: apply(commands).notices):
+            accepted = submit("note.write", text="  tea ", stars=3)
+            note = Note.objects.get(pk=accepted.aggregate_id)
+            print(note.text, note.stars, note.version, Command.objects.get(command_id=accepted.command_id).state)
+            submit("note.forget", accepted.aggregate_id)
+        print(Note.objects.filter(pk=accepted.aggregate_id).exists())
+        queued = submit("note.write", text="later")
+        print(Command.objects.get(command_id=queued.command_id).state, Note.objects.filter(text="later").exists())
+        import sys
+        print(sorted({"grpc", "uvloop", "aiomqtt", "paho"} & set(sys.modules)))
+        """
+    )
+    assert said.splitlines() == ["tea 3 1 APPLIED", "False", "QUEUED False", "[]"]

@@ -25,6 +25,10 @@ from cqrssite.environment import Environment
             {"READER_BIND": "9998"},
             "CQRS[\"READER_BIND\"] is wrong: it must be host:port, for example 127.0.0.1:8080 (it is '9998')",
         ),
+        (
+            {"ALLOWED_ORIGINS": "https://a.example"},
+            "CQRS[\"ALLOWED_ORIGINS\"] is wrong: it must be a list of texts (it is 'https://a.example')",
+        ),
         # A secret is not shown.
         ({"READ_TOKEN": 7}, 'CQRS["READ_TOKEN"] is wrong: it must be a text'),
         (
@@ -60,4 +64,5 @@ def test_an_address_is_that_of_the_bind_unless_it_is_given(settings: Any) -> Non
 
 def test_the_defaults_are_those_of_the_environment() -> None:
     kit = {name.lower(): conf.default(name) for name in conf.NAMES if name not in ("JOURNAL", "STORE")}
-    assert kit == {name: Environment.model_fields[name].default for name in kit}
+    site = {name: Environment.model_fields[name].default for name in kit}
+    assert kit == site | {"allowed_origins": tuple(site["allowed_origins"])}

@@ -13,3 +13,6 @@ BATCH_SIZE = 100
 
 # Every process of ours refuses a larger message, in bytes.
 MAX_PAYLOAD = 1024 * 1024
+# The same of one command, of whatever aggregate; and of its body, so that the rest of the envelope has room.
+MAX_COMMAND = 64 * 1024
+MAX_BODY = 60 * 1024

@@ -15,8 +15,6 @@ from protocol.cqrs_command_pb2 import Command, SerializedBatch
 from protocol.cqrs_write_pb2 import Malformed
 from protocol.ids import new_command_id
 
-# A larger command is malformed, in bytes.
-MAX_COMMAND = 65_536
 # Characters of aggregate and verb.
 MAX_KIND = 100
 
@@ -97,8 +95,8 @@ def _checked(topic: str, payloads: Iterable[bytes]) -> Decoded:
 
 def _defect(envelope: Command, size: int) -> str | None:
     """Why this is malformed, or None. Whether it can take effect the database decides."""
-    if size > MAX_COMMAND:
-        return f"a command of {size} bytes; it has at most {MAX_COMMAND}"
+    if size > topics.MAX_COMMAND:
+        return f"a command of {size} bytes; it has at most {topics.MAX_COMMAND}"
     if not envelope.kind:
         return "a command without a kind, for example note.write"
     if len(envelope.kind) > MAX_KIND:

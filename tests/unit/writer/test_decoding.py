@@ -1,12 +1,12 @@
 import pytest
 
 from contacts_write.go_contract import GoTopics
-from cqrs.writer.decoding import MAX_COMMAND, MAX_KIND, Decoded, Decoder
+from cqrs.writer.decoding import MAX_KIND, Decoded, Decoder
 from cqrs.writer.delay_queue import BATCH_BYTES
 from cqrs.writer.malformed import MAX_KEPT
 from protocol import rules, topics
 from protocol.contact_pb2 import Contact
-from protocol.cqrs_command_pb2 import Command, SerializedBatch
+from protocol.cqrs_command_pb2 import Command, Operation, SerializedBatch
 from tests.support.envelopes import add, batch, command, delete, update
 
 GO = GoTopics()
@@ -71,9 +71,9 @@ def test_a_message_of_the_example_is_a_command_with_an_id_from_here() -> None:
         (topics.BATCH, batch(command("x" * (MAX_KIND + 1))), "kind has 101 characters"),
         (topics.BATCH, batch(command("note.write", "", command_id="one")), "without an aggregate id"),
         (topics.BATCH, batch(command("note.write", "n" * (rules.MAX_ID + 1))), "aggregate id has 101 characters"),
-        (topics.BATCH, batch(command("note.write", body=bytes(MAX_COMMAND))), "at most 65536"),
+        (topics.BATCH, batch(command("note.write", body=bytes(topics.MAX_COMMAND))), "at most 65536"),
         (topics.ADD, b"x" * (topics.MAX_PAYLOAD + 1), "at most 1048576"),
-        (topics.ADD, Contact(name="x" * MAX_COMMAND).SerializeToString(), "at most 65536"),
+        (topics.ADD, Contact(name="x" * topics.MAX_COMMAND).SerializeToString(), "at most 65536"),
         (topics.BATCH, batch(add(command_id="no id!")), "command id must"),
     ],
 )
@@ -86,7 +86,7 @@ def test_a_malformed_message_comes_with_its_reason(topic: str, payload: bytes, r
 
 
 @pytest.mark.parametrize(
-    "bad", [add("x" * MAX_COMMAND, command_id="one").SerializeToString(), b"\xff"], ids=["large", "no message"]
+    "bad", [add("x" * topics.MAX_COMMAND, command_id="one").SerializeToString(), b"\xff"], ids=["large", "no message"]
 )
 def test_one_malformed_command_of_a_batch_does_not_stop_the_others(bad: bytes) -> None:
     good = add()
@@ -108,6 +108,20 @@ def test_a_refused_command_is_recorded_as_a_message_of_its_own_topic(refused: Co
     record = Decoder(GO).record_of_refused(refused.SerializeToString(), "why")
     assert (record.topic, record.reason) == (topic, "why")
     assert commands(decode(record.topic, record.payload)) == [refused]
+
+
+def test_the_largest_body_fits_a_command_with_the_largest_meta() -> None:
+    largest = command(
+        "k" * MAX_KIND,
+        "n" * rules.MAX_ID,
+        bytes(topics.MAX_BODY),
+        command_id="c" * rules.MAX_ID,
+        depends_on="c" * rules.MAX_ID,
+        actor="\U0001f600" * 150,
+        seen="s" * 200,
+        operation=Operation(kind=Operation.AMEND, notice=2**62, actor="\U0001f600" * 150),
+    )
+    assert commands(decode(topics.BATCH, batch(largest))) == [largest]
 
 
 def test_the_largest_command_of_a_contact_by_the_rules_is_one() -> None:

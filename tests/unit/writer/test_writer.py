@@ -7,7 +7,7 @@ from typing import Any, Self
 import pytest
 
 from contacts_write.go_contract import GoTopics
-from cqrs.writer import malformed, writer
+from cqrs.writer import delay_queue, malformed, writer
 from cqrs.writer.apply_client import Applied, Refused
 from cqrs.writer.delay_queue import ScheduledCommand
 from cqrs.writer.writer import Writer
@@ -354,3 +354,16 @@ async def test_a_message_that_nobody_keeps_is_said_to_be_so_and_not_to_be_record
         await eventually(lambda: "could not record 1 malformed messages" in caplog.text)
     assert "on CONTACT/ADD of 1 bytes: not the message" in caplog.text
     assert "recorded 1" not in caplog.text
+
+
+async def test_a_command_that_is_deferred_for_too_long_is_left_to_its_journal_and_said(
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(delay_queue, "PATIENCE", 0.0)
+    async with start() as running:
+        command = envelopes.add()
+        running.database.deferred = {envelopes.id_of(command)}
+        running.send(command)
+        await eventually(lambda: "deferred 1 commands" in caplog.text)
+        assert not len(running.writer._queue)
+    assert f"the journal will send them again: command={envelopes.id_of(command)}" in caplog.text

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bprotocol/cqrs_command.proto\x12\x04\x63qrs\"\\\n\x07\x43ommand\x12\x1f\n\x04meta\x18\x01 \x01(\x0b\x32\x11.cqrs.CommandMeta\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x14\n\x0c\x61ggregate_id\x18\x03 \x01(\t\x12\x0c\n\x04\x62ody\x18\x04 \x01(\x0c\".\n\x0c\x43ommandBatch\x12\x1e\n\x07\x63ommand\x18\x01 \x03(\x0b\x32\r.cqrs.Command\"\xd0\x01\n\x0b\x43ommandMeta\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x12\n\ndepends_on\x18\x02 \x01(\t\x12\x11\n\twaited_ms\x18\x03 \x01(\x03\x12\x1d\n\x10\x65xpected_version\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05\x61\x63tor\x18\x05 \x01(\t\x12\x11\n\tcancelled\x18\x06 \x01(\x08\x12\"\n\toperation\x18\x07 \x01(\x0b\x32\x0f.cqrs.Operation\x12\x0c\n\x04seen\x18\x08 \x01(\tB\x13\n\x11_expected_version\"\x83\x01\n\tOperation\x12\"\n\x04kind\x18\x01 \x01(\x0e\x32\x14.cqrs.Operation.Kind\x12\x0e\n\x06notice\x18\x02 \x01(\x03\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\"3\n\x04Kind\x12\x08\n\x04NONE\x10\x00\x12\t\n\x05RETRY\x10\x01\x12\t\n\x05\x41MEND\x10\x02\x12\x0b\n\x07\x44ISCARD\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bprotocol/cqrs_command.proto\x12\x04\x63qrs\"\\\n\x07\x43ommand\x12\x1f\n\x04meta\x18\x01 \x01(\x0b\x32\x11.cqrs.CommandMeta\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x14\n\x0c\x61ggregate_id\x18\x03 \x01(\t\x12\x0c\n\x04\x62ody\x18\x04 \x01(\x0c\".\n\x0c\x43ommandBatch\x12\x1e\n\x07\x63ommand\x18\x01 \x03(\x0b\x32\r.cqrs.Command\"\"\n\x0fSerializedBatch\x12\x0f\n\x07\x63ommand\x18\x01 \x03(\x0c\"\xd0\x01\n\x0b\x43ommandMeta\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x12\n\ndepends_on\x18\x02 \x01(\t\x12\x11\n\twaited_ms\x18\x03 \x01(\x03\x12\x1d\n\x10\x65xpected_version\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05\x61\x63tor\x18\x05 \x01(\t\x12\x11\n\tcancelled\x18\x06 \x01(\x08\x12\"\n\toperation\x18\x07 \x01(\x0b\x32\x0f.cqrs.Operation\x12\x0c\n\x04seen\x18\x08 \x01(\tB\x13\n\x11_expected_version\"\x83\x01\n\tOperation\x12\"\n\x04kind\x18\x01 \x01(\x0e\x32\x14.cqrs.Operation.Kind\x12\x0e\n\x06notice\x18\x02 \x01(\x03\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\"3\n\x04Kind\x12\x08\n\x04NONE\x10\x00\x12\t\n\x05RETRY\x10\x01\x12\t\n\x05\x41MEND\x10\x02\x12\x0b\n\x07\x44ISCARD\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,10 +35,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COMMAND']._serialized_end=129
   _globals['_COMMANDBATCH']._serialized_start=131
   _globals['_COMMANDBATCH']._serialized_end=177
-  _globals['_COMMANDMETA']._serialized_start=180
-  _globals['_COMMANDMETA']._serialized_end=388
-  _globals['_OPERATION']._serialized_start=391
-  _globals['_OPERATION']._serialized_end=522
-  _globals['_OPERATION_KIND']._serialized_start=471
-  _globals['_OPERATION_KIND']._serialized_end=522
+  _globals['_SERIALIZEDBATCH']._serialized_start=179
+  _globals['_SERIALIZEDBATCH']._serialized_end=213
+  _globals['_COMMANDMETA']._serialized_start=216
+  _globals['_COMMANDMETA']._serialized_end=424
+  _globals['_OPERATION']._serialized_start=427
+  _globals['_OPERATION']._serialized_end=558
+  _globals['_OPERATION_KIND']._serialized_start=507
+  _globals['_OPERATION_KIND']._serialized_end=558
 # @@protoc_insertion_point(module_scope)

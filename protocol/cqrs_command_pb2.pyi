@@ -25,6 +25,12 @@ class CommandBatch(_message.Message):
     command: _containers.RepeatedCompositeFieldContainer[Command]
     def __init__(self, command: _Optional[_Iterable[_Union[Command, _Mapping]]] = ...) -> None: ...
 
+class SerializedBatch(_message.Message):
+    __slots__ = ("command",)
+    COMMAND_FIELD_NUMBER: _ClassVar[int]
+    command: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, command: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
 class CommandMeta(_message.Message):
     __slots__ = ("command_id", "depends_on", "waited_ms", "expected_version", "actor", "cancelled", "operation", "seen")
     COMMAND_ID_FIELD_NUMBER: _ClassVar[int]

@@ -3,14 +3,14 @@
 from __future__ import annotations  # gRPC's handlers are generic in their stubs alone
 
 import hmac
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Never, TypeAlias
 
 import grpc
 
-from cqrs.transport.handlers import Context, Handler, preceded
-
 _KEY = "authorization"
+
+Continuation: TypeAlias = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
 
 
 def metadata_of(token: str) -> tuple[tuple[str, str], ...]:
@@ -18,25 +18,29 @@ def metadata_of(token: str) -> tuple[tuple[str, str], ...]:
     return ((_KEY, f"Bearer {token}"),) if token else ()
 
 
-class TokenGuard:
-    """Refuses calls of a guarded service without its token (UNAUTHENTICATED), without looking at the request.
+class TokenCheck(grpc.aio.ServerInterceptor):
+    """Refuses calls of a service without its token (UNAUTHENTICATED), without looking at the request.
 
-    `tokens`: full service name, for example "protocol.ContactWriter", to its token; an empty token guards nothing.
+    tokens: full service name, for example "cqrs.WriteService", to its token; with an empty one all calls pass.
     """
 
     def __init__(self, tokens: Mapping[str, str]) -> None:
         self._expected = {service: f"Bearer {token}".encode() for service, token in tokens.items() if token}
 
-    def __call__(self, method: str, handler: Handler) -> Handler:
-        service = method.rpartition("/")[0].lstrip("/")
+    async def intercept_service(self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        service = handler_call_details.method.rpartition("/")[0].lstrip("/")
         expected = self._expected.get(service)
-        if expected is None:
-            return handler
-
-        async def check(request: Any, context: Context) -> Any:
-            given = str(dict(context.invocation_metadata() or ()).get(_KEY, ""))
+        if expected is not None:
+            given = str(dict(handler_call_details.invocation_metadata or ()).get(_KEY, ""))
             if not hmac.compare_digest(given.encode(), expected):
-                await context.abort(grpc.StatusCode.UNAUTHENTICATED, f"{service} needs its token")
-            return request
+                return _refusal(f"{service} needs its token")
+        return await continuation(handler_call_details)
 
-        return preceded(handler, check, handler.request_deserializer)
+
+def _refusal(details: str) -> Any:
+    async def refuse(_requests: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Never:
+        await context.abort(grpc.StatusCode.UNAUTHENTICATED, details)
+        raise AssertionError("unreachable")
+
+    # Of streams, whatever the method is: this one waits for no request.
+    return grpc.stream_stream_rpc_method_handler(refuse)

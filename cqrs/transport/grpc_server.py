@@ -5,18 +5,16 @@ On SIGTERM or SIGINT: health turns NOT_SERVING first, then nothing new is accept
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import cast
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from cqrs.transport.addresses import CannotListen, check_free
-from cqrs.transport.credentials import TokenGuard
-from cqrs.transport.disconnects import say_who_is_gone_in_a_line
+from cqrs.transport.credentials import TokenCheck
+from cqrs.transport.disconnects import log_disconnects_in_a_line
 from cqrs.transport.grpc_channel import SIZES, open_channel
-from cqrs.transport.handlers import GuardedServer
-from cqrs.transport.malformed_calls import guard_against_garbage
+from cqrs.transport.malformed_calls import MalformedCalls
 
 
 @contextlib.asynccontextmanager
@@ -36,8 +34,10 @@ async def grpc_server(
     max_calls: calls at once, more get RESOURCE_EXHAUSTED. grace: seconds that running calls have on the way out.
     Raises CannotListen when the address cannot be had.
     """
-    say_who_is_gone_in_a_line()
+    log_disconnects_in_a_line()
     server = grpc.aio.server(
+        # The token first: a caller without it learns nothing about its request.
+        interceptors=[TokenCheck(tokens), MalformedCalls()],
         maximum_concurrent_rpcs=max_calls,
         options=[
             *SIZES,
@@ -47,13 +47,11 @@ async def grpc_server(
             ("grpc.keepalive_permit_without_calls", 1),
         ],
     )
-    # The token first: who has none is told nothing about what it sent.
-    guarded = cast(grpc.aio.Server, GuardedServer(server, [guard_against_garbage, TokenGuard(tokens)]))
-    register(guarded)
+    register(server)
     checks = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(checks, guarded)
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     names = (*tokens, health.SERVICE_NAME, reflection.SERVICE_NAME)
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), guarded)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), server)
     try:
         # gRPC does not say why it cannot listen; this does.
         check_free(bind)

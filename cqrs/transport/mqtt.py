@@ -184,7 +184,10 @@ class MqttLink:
 
 
 class _Client(aiomqtt.Client):
-    """The client without its races at the begin and at the end of a connection."""
+    """The client without its races at the begin and at the end of a connection.
+
+    It overrides private methods: checked with aiomqtt 2.5, to whose minor version requirements.txt pins it.
+    """
 
     async def enter(self) -> None:
         """Connects. Cancelled halfway, the client would keep its socket open and alive: so it connects, then leaves."""

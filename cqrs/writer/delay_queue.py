@@ -5,69 +5,78 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from cqrs.journal.commands import meta_of
-from protocol.contact_write_pb2 import Command, CommandBatch
-from protocol.ids import new_command_id
+from cqrs.writer.decoding import Received
 
-# What one call applies: commands, and bytes of them (a gRPC message takes 4 MiB).
+# What one call applies: commands, and bytes of them (a gRPC message has at most 4 MiB).
 BATCH = 1_000
 BATCH_BYTES = 3 * 1024 * 1024
-# Seconds until a left command is offered again, and the most of them that are offered in a second.
+# Bytes of commands that may wait.
+MAX_BYTES = 256 * 1024 * 1024
+# Seconds until a deferred command is due again, and the most of them that are due in a second.
 AGAIN = 0.05
 AGAIN_RATE = 20_000
-# Seconds after which a left command is given up: whoever sent it sends it again once what it depends on is settled.
+# Seconds after which a deferred command is dropped: its journal sends it again once its predecessor is settled.
 PATIENCE = 5.0
 
 
-class Held(NamedTuple):
+class ScheduledCommand(NamedTuple):
     """One command that waits. Ordered by when it is due, then by when it was received."""
 
     due: float
     number: int
     command_id: str
-    # A CommandBatch of this one command: joined, payloads are the batch. As messages, 100,000 would take 2 KB each.
+    # A serialised cqrs.Command. As messages, 100,000 would take 2 KB each.
     payload: bytes
     # What was decided since it was accepted; of two with the same id the one with more counts.
     decision: tuple[bool, int]
-    foreign: bool
-    left_since: float | None = None
+    at_most_once: bool
+    deferred_since: float | None = None
 
 
-class Holding:
-    """The commands a writer holds, each until it is due, and once.
+class DelayQueue:
+    """Commands, each until it is due, and once.
 
-    A command is due when the delay has passed since it was accepted, but not before the one it depends on, if that is
-    held. A cancelled one, or one that an operator decided about, is due at once, and takes the place of the same
-    command without that.
+    A command is due when the delay has passed since it was accepted, but not before its predecessor, if that waits here
+    too. A cancelled command is due at once, and so is one that an operator decided about; it replaces the same command
+    without that.
 
-    delay: seconds. limit: commands held; where there is no room, ours give way, since they are sent again; those of
-    foreign clients are not, so they are refused only when all that is held is foreign.
+    delay: seconds. limit: commands. max_bytes: of all commands together. Where there is no room, the commands of
+    journals give way to those that are sent at most once; such a command is turned away only when nothing else waits.
     now: seconds of a clock that never goes back.
     """
 
-    def __init__(self, delay: float, limit: int, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, delay: float, limit: int, now: Callable[[], float] = time.monotonic, max_bytes: int = MAX_BYTES
+    ) -> None:
         self._delay = delay
         self._limit = limit
+        self._max_bytes = max_bytes
         self._now = now
         self._number = 0
-        self._ours: dict[str, Held] = {}
-        self._foreign: dict[str, Held] = {}
-        self._left: set[str] = set()
-        # May hold entries that were replaced or gave way: an entry counts only if it is in one of the dictionaries.
-        self._heap: list[Held] = []
+        self._bytes = 0
+        self._journaled: dict[str, ScheduledCommand] = {}
+        self._at_most_once: dict[str, ScheduledCommand] = {}
+        self._deferred: set[str] = set()
+        # May hold commands that were replaced or gave way: one counts only if it is in one of the dictionaries.
+        self._heap: list[ScheduledCommand] = []
 
     def __len__(self) -> int:
-        return len(self._ours) + len(self._foreign)
+        return len(self._journaled) + len(self._at_most_once)
+
+    @property
+    def fill(self) -> float:
+        """How full it is, 0 to 1, by commands or bytes."""
+        return max(len(self) / self._limit, self._bytes / self._max_bytes)
 
     @property
     def next_due(self) -> float:
-        """When the next command is due, by the clock; infinity when none is held."""
+        """When the next command is due, by the clock; infinity when none waits."""
         while self._heap and not self._counts(self._heap[0]):
             heapq.heappop(self._heap)
         return self._heap[0].due if self._heap else float("inf")
 
     def due_together(self, within: float, enough: int = BATCH) -> float:
-        """When the last of those is due that are due within so many seconds of the next; infinity when none is held.
+        """When the last of those is due that are due within so many seconds of the next; infinity when none waits.
 
         enough: of more than so many, when so many are due.
         """
@@ -83,87 +92,95 @@ class Holding:
         found.sort()
         return found[min(len(found), enough) - 1] if found else float("inf")
 
-    def hold(self, command: Command) -> Held | None:
-        """Takes a command in, and gives it an id if it has none (a foreign client's).
-
-        Returns the one there was no room for: this one, or another that gave way to it. None: there was room.
-        """
+    def schedule(self, received: Received) -> list[ScheduledCommand]:
+        """Takes a command in; returns those for which there was no room: this one, or others that gave way to it."""
         now = self._now()
-        meta = meta_of(command)
-        foreign = not meta.command_id
-        if foreign:
-            meta.command_id = new_command_id()
-        known = self._ours.get(meta.command_id)
+        meta = received.envelope.meta
+        known = self._journaled.get(meta.command_id)
         decision = (meta.cancelled, meta.operation.notice)
         if known is not None and decision <= known.decision:
-            return None
+            return []
         self._number += 1
-        held = Held(
+        scheduled = ScheduledCommand(
             due=now if any(decision) else self._due(now, meta.waited_ms, meta.depends_on),
             number=self._number,
             command_id=meta.command_id,
-            payload=CommandBatch(command=[command]).SerializeToString(),
+            payload=received.payload,
             decision=decision,
-            foreign=foreign,
+            at_most_once=received.at_most_once,
         )
-        out = None
-        if known is None and len(self) >= self._limit:
-            if not foreign or not self._ours:
-                return held
-            out = self._ours.popitem()[1]
-            self._left.discard(out.command_id)
-        self._put(held)
-        return out
+        dropped: list[ScheduledCommand] = []
+        while known is None and not self._has_room_for(scheduled):
+            if not scheduled.at_most_once or not self._journaled:
+                return [*dropped, scheduled]
+            dropped.append(self._remove(next(reversed(self._journaled.values()))))
+        self._put(scheduled)
+        return dropped
 
-    def take(self) -> list[Held]:
+    def take(self) -> list[ScheduledCommand]:
         """The commands that are due, in order, as many as one call may apply; they are forgotten.
 
-        Forgotten now and not once they are applied: what is sent again meanwhile is then held again, which is harmless.
-        The other way round it would be taken for known and lost with a call that fails.
+        They are forgotten now and not once they are applied. A command that is sent again meanwhile is then scheduled
+        again, which is harmless. The other way round it would be taken for known, and lost with a call that fails.
         """
         now = self._now()
-        taken: list[Held] = []
+        taken: list[ScheduledCommand] = []
         size = 0
         while len(taken) < BATCH and self.next_due <= now and size + len(self._heap[0].payload) <= BATCH_BYTES:
-            held = heapq.heappop(self._heap)
-            size += len(held.payload)
-            self._of(held).pop(held.command_id)
-            self._left.discard(held.command_id)
-            taken.append(held)
+            scheduled = self._remove(heapq.heappop(self._heap))
+            size += len(scheduled.payload)
+            taken.append(scheduled)
         return taken
 
-    def offer_again(self, left: Sequence[Held]) -> list[Held]:
-        """Holds what could not be applied yet for another moment; returns what was given up."""
+    def reschedule(self, deferred: Sequence[ScheduledCommand]) -> list[ScheduledCommand]:
+        """Has commands that were taken, but could not be applied yet, wait another moment; returns those it drops."""
         now = self._now()
-        again = max(AGAIN, (len(self._left) + len(left)) / AGAIN_RATE)
-        given_up: list[Held] = []
-        for held in left:
-            if held.command_id in self._of(held):
+        again = max(AGAIN, (len(self._deferred) + len(deferred)) / AGAIN_RATE)
+        dropped: list[ScheduledCommand] = []
+        for scheduled in deferred:
+            if scheduled.command_id in self._of(scheduled):
                 continue  # sent again meanwhile
-            since = now if held.left_since is None else held.left_since
-            if now - since >= PATIENCE and not held.foreign:
-                given_up.append(held)
+            since = now if scheduled.deferred_since is None else scheduled.deferred_since
+            if now - since >= PATIENCE and not scheduled.at_most_once:
+                dropped.append(scheduled)
                 continue
-            self._put(held._replace(due=now + again, left_since=since))
-            self._left.add(held.command_id)
-        return given_up
+            self._put(scheduled._replace(due=now + again, deferred_since=since))
+            self._deferred.add(scheduled.command_id)
+        return dropped
 
-    def foreign_ids(self) -> list[str]:
-        """The ids of held commands that nobody sends again."""
-        return list(self._foreign)
+    def ids(self, *, at_most_once: bool) -> list[str]:
+        """The ids of the commands that wait and are sent at most once, or of all others."""
+        return list(self._at_most_once if at_most_once else self._journaled)
 
     def _due(self, now: float, waited_ms: int, depends_on: str) -> float:
         waited = min(max(waited_ms / 1000, 0.0), self._delay)
         due = now + self._delay - waited
-        before = self._ours.get(depends_on)
-        return due if before is None else max(due, before.due)
+        predecessor = self._journaled.get(depends_on)
+        return due if predecessor is None else max(due, predecessor.due)
 
-    def _put(self, held: Held) -> None:
-        self._of(held)[held.command_id] = held
-        heapq.heappush(self._heap, held)
+    def _has_room_for(self, scheduled: ScheduledCommand) -> bool:
+        return len(self) < self._limit and self._bytes + len(scheduled.payload) <= self._max_bytes
 
-    def _of(self, held: Held) -> dict[str, Held]:
-        return self._foreign if held.foreign else self._ours
+    def _put(self, scheduled: ScheduledCommand) -> None:
+        replaced = self._of(scheduled).get(scheduled.command_id)
+        if replaced is not None:
+            self._bytes -= len(replaced.payload)
+        self._of(scheduled)[scheduled.command_id] = scheduled
+        self._bytes += len(scheduled.payload)
+        heapq.heappush(self._heap, scheduled)
+        if len(self._heap) > 2 * self._limit:
+            # What was replaced or gave way would keep its bytes until it is due.
+            self._heap = [each for each in self._heap if self._counts(each)]
+            heapq.heapify(self._heap)
 
-    def _counts(self, held: Held) -> bool:
-        return self._of(held).get(held.command_id) is held
+    def _remove(self, scheduled: ScheduledCommand) -> ScheduledCommand:
+        del self._of(scheduled)[scheduled.command_id]
+        self._bytes -= len(scheduled.payload)
+        self._deferred.discard(scheduled.command_id)
+        return scheduled
+
+    def _of(self, scheduled: ScheduledCommand) -> dict[str, ScheduledCommand]:
+        return self._at_most_once if scheduled.at_most_once else self._journaled
+
+    def _counts(self, scheduled: ScheduledCommand) -> bool:
+        return self._of(scheduled).get(scheduled.command_id) is scheduled

@@ -8,12 +8,13 @@ import pytest
 
 from chaos.schedule import Fault, Round
 from chaos.trial import Plan, Trial
-from cqrs.journal import commands
+from contacts_write.go_contract import GoTopics
 from cqrs.writer.apply_client import Applied
-from cqrs.writer.delay_queue import Held, Holding
+from cqrs.writer.delay_queue import DelayQueue, ScheduledCommand
 from cqrs.writer.writer import Writer
 from protocol import topics
-from protocol.contact_write_pb2 import CommandBatch, Undecodable
+from protocol.cqrs_write_pb2 import Malformed
+from tests.support import envelopes
 
 
 def garble(*links: str) -> Round:
@@ -65,9 +66,10 @@ class Broker:
 
 
 class SlowDatabase:
-    """Leaves the first command it is offered, and tells when it was asked; takes everything after that."""
+    """Defers the first command, and tells when it was asked; takes everything after that."""
 
     waiting = False
+    keeps_outcomes = True
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
@@ -80,21 +82,21 @@ class SlowDatabase:
     async def __aexit__(self, *_: object) -> None:
         pass
 
-    async def apply(self, batch: Sequence[Held]) -> Applied:
+    async def apply(self, batch: Sequence[ScheduledCommand]) -> Applied:
         if batch and not self.asked.is_set():
             self.asked.set()
             await self.answer.wait()
             return Applied(list(batch), [])
-        for held in batch:
-            self.applied.put_nowait(held.command_id)
+        for scheduled in batch:
+            self.applied.put_nowait(scheduled.command_id)
         return Applied([], [])
 
-    async def record(self, records: Sequence[Undecodable]) -> None:
-        pass
+    async def record(self, records: Sequence[Malformed]) -> bool:
+        return True
 
 
 async def is_applied_without_a_third_sending() -> bool:
-    """Of a command that is sent again while it is offered to the database, which then leaves it for the time being."""
+    """Of a command that is sent again while it is applied by the database, which then defers it."""
     database = SlowDatabase()
     brokers: list[Broker] = []
 
@@ -103,8 +105,8 @@ async def is_applied_without_a_third_sending() -> bool:
         return brokers[0]
 
     stop: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    writing = asyncio.create_task(Writer(database, connect, delay=0.01, limit=100).run(stop))
-    message = CommandBatch(command=[commands.update("someone", "name", command_id="again")]).SerializeToString()
+    writing = asyncio.create_task(Writer(database, connect, GoTopics(), delay=0.01, limit=100).run(stop))
+    message = envelopes.batch(envelopes.update("someone", command_id="again"))
     brokers[0].deliver(topics.BATCH, message)
     async with asyncio.timeout(10):
         await database.asked.wait()
@@ -122,20 +124,20 @@ async def is_applied_without_a_third_sending() -> bool:
 
 def forget_after_apply(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch's ids are forgotten once it is applied, and until then what is sent again is taken for known."""
-    take, conclude = Holding.take, Writer._conclude
+    take, conclude = DelayQueue.take, Writer._conclude
 
-    def take_and_remember(holding: Holding) -> list[Held]:
-        taken = take(holding)
-        for held in taken:
-            holding._of(held)[held.command_id] = held
+    def take_and_remember(queue: DelayQueue) -> list[ScheduledCommand]:
+        taken = take(queue)
+        for scheduled in taken:
+            queue._of(scheduled)[scheduled.command_id] = scheduled
         return taken
 
-    def conclude_and_forget(writer: Writer, batch: Sequence[Held], applied: Applied) -> None:
+    def conclude_and_forget(writer: Writer, batch: Sequence[ScheduledCommand], applied: Applied) -> None:
         conclude(writer, batch, applied)
-        for held in batch:
-            writer._holding._of(held).pop(held.command_id, None)
+        for scheduled in batch:
+            writer._queue._of(scheduled).pop(scheduled.command_id, None)
 
-    monkeypatch.setattr(Holding, "take", take_and_remember)
+    monkeypatch.setattr(DelayQueue, "take", take_and_remember)
     monkeypatch.setattr(Writer, "_conclude", conclude_and_forget)
 
 

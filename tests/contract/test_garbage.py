@@ -75,7 +75,7 @@ async def test_garbage_is_refused_as_an_argument_without_a_traceback_and_the_ser
         async with ReadClient(address) as client:
             assert await client.list_contacts(1) == []
     assert [record for record in caplog.records if record.exc_info or record.levelno >= logging.ERROR] == []
-    said = [record for record in caplog.records if "garbage came to" in record.getMessage()]
+    said = [record for record in caplog.records if "a malformed message came to" in record.getMessage()]
     assert len(said) == 1, "once, however much comes"
 
 

@@ -4,21 +4,20 @@ from tests.e2e.altered import manage
 
 
 def alter() -> None:
-    from cqrs.journal.commands import meta_of
-    from cqrs.writer.delay_queue import Held, Holding
-    from protocol.contact_write_pb2 import Command
+    from cqrs.writer.decoding import Received
+    from cqrs.writer.delay_queue import DelayQueue, ScheduledCommand
 
-    hold = Holding.hold
+    schedule = DelayQueue.schedule
     lost: set[str] = set()
 
-    def lose_or_hold(holding: Holding, command: Command) -> Held | None:
-        command_id = meta_of(command).command_id
+    def lose_or_schedule(queue: DelayQueue, received: Received) -> list[ScheduledCommand]:
+        command_id = received.envelope.meta.command_id
         if command_id not in lost:
             lost.add(command_id)
-            return None
-        return hold(holding, command)
+            return []
+        return schedule(queue, received)
 
-    Holding.hold = lose_or_hold
+    DelayQueue.schedule = lose_or_schedule
 
 
 if __name__ == "__main__":

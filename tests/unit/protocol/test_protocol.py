@@ -1,16 +1,13 @@
-"""Rules, ids, tokens, pauses and the freshness of the stubs."""
+"""Rules, ids, addresses, pauses and the freshness of the stubs."""
 
 import asyncio
 import logging
 import uuid
 
-import grpc
 import pytest
-from grpc._cython import cygrpc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cqrs.transport import credentials, disconnects
 from cqrs.transport.addresses import split_address
 from cqrs.transport.backoff import Backoff, keep
 from protocol import generate, ids, rules
@@ -142,88 +139,6 @@ async def test_an_error_that_is_not_an_outage_ends_the_keeping():
 @pytest.mark.parametrize(("address", "parts"), [("127.0.0.1:80", ("127.0.0.1", 80)), ("[::1]:0", ("::1", 0))])
 def test_an_address_is_split_into_host_and_port(address, parts):
     assert split_address(address) == parts
-
-
-def test_no_token_no_metadata():
-    assert credentials.metadata_of("") == ()
-    assert credentials.metadata_of("s3cret") == (("authorization", "Bearer s3cret"),)
-
-
-class Refused(Exception):
-    pass
-
-
-class Context:
-    def __init__(self, metadata):
-        self._metadata = metadata
-
-    def invocation_metadata(self):
-        return self._metadata
-
-    async def abort(self, code, details):
-        raise Refused(code, details)
-
-
-TOKENS = {"protocol.ContactWriter": "s3cret", "protocol.ContactReader": ""}
-
-
-def guarded(method, *, streams=False):
-    """A handler that answers "done", without and with the guard."""
-
-    async def call(request, context):
-        return "done"
-
-    async def stream(request, context):
-        yield "done"
-
-    make = grpc.unary_stream_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
-    handler = make(stream if streams else call)
-    return handler, credentials.TokenGuard(TOKENS)(method, handler)
-
-
-async def answers_of(handler, metadata):
-    context = Context(metadata)
-    if handler.response_streaming:
-        return [answer async for answer in handler.unary_stream(b"anything", context)]
-    return [await handler.unary_unary(b"anything", context)]
-
-
-@pytest.mark.parametrize("method", ["/protocol.ContactReader/Read", "/grpc.health.v1.Health/Check"])
-def test_what_needs_no_token_is_left_as_it_is(method):
-    handler, let_through = guarded(method)
-    assert let_through is handler
-
-
-@pytest.mark.parametrize("streams", [False, True])
-async def test_the_guard_lets_through_who_has_the_token(streams):
-    _, handler = guarded("/protocol.ContactWriter/Apply", streams=streams)
-    assert await answers_of(handler, credentials.metadata_of("s3cret")) == ["done"]
-
-
-@pytest.mark.parametrize("metadata", [(), None, credentials.metadata_of("other"), (("authorization", "s3cret"),)])
-@pytest.mark.parametrize("streams", [False, True])
-async def test_the_guard_refuses_who_has_not_the_token(metadata, streams):
-    _, handler = guarded("/protocol.ContactWriter/Apply", streams=streams)
-    with pytest.raises(Refused) as refused:
-        await answers_of(handler, metadata)
-    assert refused.value.args == (grpc.StatusCode.UNAUTHENTICATED, "protocol.ContactWriter needs its token")
-
-
-def test_a_caller_that_is_gone_is_said_in_one_line_and_other_errors_of_grpc_as_they_are(caplog):
-    disconnects.say_who_is_gone_in_a_line()
-    disconnects.say_who_is_gone_in_a_line()
-    caplog.set_level(logging.INFO)
-    for error in (cygrpc.ExecuteBatchError("the batch failed"), KeyError("a defect")):
-        try:
-            raise error
-        except Exception:
-            logging.getLogger("grpc._cython.cygrpc").exception("raised by servicer method [%s]", "/a.B/C")
-    line, error = caplog.records
-    assert line.levelname == "INFO"
-    assert line.message == "a caller was gone before it was answered: raised by servicer method [/a.B/C]"
-    assert line.exc_info is None
-    assert (error.levelname, error.message) == ("ERROR", "raised by servicer method [/a.B/C]")
-    assert error.exc_info
 
 
 def test_the_committed_stubs_are_fresh():

@@ -19,10 +19,9 @@ from cqrs.store import models, notices, unit_of_work
 from cqrs.store.apply import apply, retry_parked
 from cqrs.store.decide import Outcome, decide
 from cqrs.store.errors import PositionTooOld, PositionUnknown
-from cqrs.writer.decoding import decode
 from database_service.models import Contact as ContactRow
 from protocol.contact_pb2 import Contact
-from protocol.contact_write_pb2 import Command
+from protocol.contact_write_pb2 import Command, CommandBatch
 from protocol.cqrs_command_pb2 import Operation
 from protocol.notice_pb2 import Notice, NoticeBatch
 from tests.support.factories import add, cancelled, contact_of, delete, id_of, operated, update
@@ -108,7 +107,7 @@ class Ring:
         if self.away(self.messages):
             raise BrokerAway("away")
         if not self.loses(self.messages):
-            await sync_to_async(apply)(decode(topic, payload).commands)
+            await sync_to_async(apply)(CommandBatch.FromString(payload).command)
 
     async def get_outcomes(self, command_ids: Sequence[str]) -> Mapping[str, Notice]:
         assert len(command_ids) <= 1000

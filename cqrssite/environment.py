@@ -132,6 +132,7 @@ class Environment(BaseSettings):
     var: Annotated[Path, AfterValidator(_in_project)] = Field(
         Path("var"), validate_default=True, description="folder of the embedded databases and the secret key"
     )
+    extra_apps: Names = Field([], description="Django apps that declare further aggregates, separated by commas")
     secret_key: str = Field("", description="Django's secret key; empty: made once and kept in the var folder")
     debug: bool = Field(False, description="Django's debug mode")
     allowed_hosts: Names = Field(

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from cqrs.store.apply import apply_incoming, retry_parked
@@ -56,11 +56,14 @@ class CommandWriter:
 
     async def run(self) -> None:
         """Applies waiting commands, until cancelled."""
-        while True:
-            await self._work.wait()
-            self._work.clear()
-            while self._waiting:
-                await self._apply_joined(self._join())
+        try:
+            while True:
+                await self._work.wait()
+                self._work.clear()
+                while self._waiting:
+                    await self._apply_joined(self._join())
+        finally:
+            _fail(self._waiting, DatabaseAway("the service ends"))
 
     async def retry(self) -> None:
         """Tries parked commands again when they are due, until cancelled."""
@@ -104,7 +107,7 @@ class CommandWriter:
                     each.applied.set_result(applied)
 
 
-def _fail(joined: Sequence[_Waiting], error: Exception) -> None:
+def _fail(joined: Iterable[_Waiting], error: Exception) -> None:
     for each in joined:
         if not each.applied.done():
             each.applied.set_exception(error)

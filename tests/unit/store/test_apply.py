@@ -71,8 +71,8 @@ def test_a_contact_is_added_updated_and_deleted(clock: list[int]):
 def test_one_batch_works_out_what_it_does_to_one_contact():
     first = add("Ada")
     contact_id = contact_of(first)
-    again = add("Ada again", contact_id=contact_id)
-    commands = [first, update(contact_id, "Grace"), add(contact_id=contact_id), delete(contact_id), again]
+    again = add("Ada again", aggregate_id=contact_id)
+    commands = [first, update(contact_id, "Grace"), add(aggregate_id=contact_id), delete(contact_id), again]
     commands += [update(contact_id, "Barbara", expected_version=1), update("nobody")]
     apply(commands)
     assert kinds(commands) == [
@@ -98,7 +98,7 @@ def test_a_contact_that_is_added_and_deleted_in_one_batch_leaves_nothing_but_its
 def test_a_stored_contact_that_is_deleted_and_added_again_in_one_batch_goes_to_the_end_of_the_list():
     first, second = add("Ada"), add("Grace")
     apply([first, second])
-    apply([delete(contact_of(first)), add("Ada again", contact_id=contact_of(first))])
+    apply([delete(contact_of(first)), add("Ada again", aggregate_id=contact_of(first))])
     assert list(Contact.objects.order_by("added_by").values_list("name", flat=True)) == ["Grace", "Ada again"]
 
 

@@ -3,10 +3,11 @@
 import pytest
 
 from cqrs.store.decide import decide
-from protocol.contact_pb2 import Contact, ContactReference
+from protocol.contact_pb2 import Contact
 from protocol.cqrs_command_pb2 import Command
 from protocol.cqrs_notice_pb2 import Notice
-from tests.support.envelopes import add, cancelled, contact_of, creates, delete, update
+from tests.support.envelopes import add, cancelled, contact_of, delete, update
+from tests.support.envelopes import command as command_
 
 ADA = Contact(id="ada", name="Ada", version=3)
 
@@ -24,7 +25,7 @@ def test_an_add_makes_version_one_with_the_name_trimmed():
 
 
 def test_an_add_of_an_id_that_exists_is_a_conflict():
-    outcome = decide(ADA, add("Ada", contact_id="ada"))
+    outcome = decide(ADA, add("Ada", aggregate_id="ada"))
     assert (outcome.kind, outcome.reason, outcome.state) == (Notice.REJECTED, Notice.CONFLICT, ADA)
 
 
@@ -69,13 +70,13 @@ def test_version_zero_is_a_version_that_no_contact_has():
         (add("x" * 201), "name must be at most 200 characters, not 201"),
         (update("ada", "a\x00b"), "name must not contain the control character U+0000"),
         (add(command_id="not an id"), "command id must be"),
-        (add(contact_id="-"), "contact id must be"),
+        (add(aggregate_id="-"), "contact id must be"),
         (update(""), "contact id must not be empty"),
         (delete("x" * 101), "contact id must be"),
         (update("ada", depends_on="?"), "depends_on must be"),
-        (creates("", ContactReference()), "the command has no kind"),
-        (creates("contact.frob", ContactReference()), "no command is called contact.frob"),
-        (creates("nobody.add", ContactReference()), "no command is called nobody.add"),
+        (command_(""), "the command has no kind"),
+        (command_("contact.frob"), "no command is called contact.frob"),
+        (command_("nobody.add"), "no command is called nobody.add"),
         (malformed(add()), "the body of contact.add is no protocol.Contact"),
     ],
 )

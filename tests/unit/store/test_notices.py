@@ -118,7 +118,7 @@ def test_outcomes_of_more_commands_than_a_statement_can_ask_for():
 
 
 def test_a_batch_of_the_longest_notices_fits_in_a_message():
-    apply([add("\U0001f600" * 200, contact_id="c" * 100, command_id="d" * 100, actor="\U0001f600" * 150)])
+    apply([add("\U0001f600" * 200, aggregate_id="c" * 100, command_id="d" * 100, actor="\U0001f600" * 150)])
     Notice.objects.update(message="\U0001f600" * 500)
     batch = notices.after("0", 10)
     batch.notice.extend([batch.notice[0]] * (notices.MAX_BATCH - 1))

@@ -9,8 +9,6 @@ from protocol.cqrs_command_pb2 import Command, CommandMeta, Operation
 from protocol.cqrs_notice_pb2 import Notice
 from protocol.rules import id_error
 
-_KINDS = {Effect.CREATES: Notice.ADDED, Effect.CHANGES: Notice.UPDATED, Effect.DELETES: Notice.DELETED}
-
 # Kinds of notices whose state is the one that the aggregate has from then on.
 WRITTEN = (Notice.ADDED, Notice.UPDATED)
 
@@ -75,12 +73,12 @@ def after(state: Any | None, outcome: Outcome) -> Any | None:
 def ids_error(command: Command) -> str | None:
     """Why an id of a complete command is none (as a sentence), or None."""
     meta = command.meta
-    aggregate = command.kind.partition(".")[0]
-    return (
-        id_error(meta.command_id, "command id")
-        or id_error(command.aggregate_id, f"{aggregate[:100] or 'aggregate'} id")
-        or (id_error(meta.depends_on, "depends_on") if meta.depends_on else None)
-    )
+    depends_on = meta.depends_on
+    if error := id_error(meta.command_id, "command id"):
+        return error
+    if id_error(command.aggregate_id):
+        return id_error(command.aggregate_id, f"{command.kind.partition('.')[0][:100] or 'aggregate'} id")
+    return id_error(depends_on, "depends_on") if depends_on else None
 
 
 def _refusal(aggregate: Aggregate, verb: Verb, state: Any | None, command: Command) -> Outcome | None:
@@ -105,16 +103,19 @@ def _decided(aggregate: Aggregate, verb: Verb, state: Any | None, body: Any, agg
     decided: Any = verb.decide(given, body)
     if isinstance(decided, str):
         return _rejected(state, Notice.INVALID, decided)
-    message = f"{aggregate.label.capitalize()} {Notice.Kind.Name(_KINDS[verb.effect]).lower()}"
+    subject = aggregate.label.capitalize()
     if verb.effect is Effect.DELETES:
-        return Outcome(Notice.DELETED, state, message)
+        return Outcome(Notice.DELETED, state, f"{subject} deleted")
     if not isinstance(decided, aggregate.state):
         name = aggregate.state.DESCRIPTOR.name
         raise TypeError(f"{verb.kind} returns {type(decided).__name__}, neither a {name} nor a sentence")
     wanted: Any = decided
     wanted.id = aggregate_id
-    wanted.version = 1 if state is None else state.version + 1
-    return Outcome(_KINDS[verb.effect], wanted, message)
+    if state is None:
+        wanted.version = 1
+        return Outcome(Notice.ADDED, wanted, f"{subject} added")
+    wanted.version = state.version + 1
+    return Outcome(Notice.UPDATED, wanted, f"{subject} updated")
 
 
 def _version_error(aggregate: Aggregate, state: Any, meta: CommandMeta) -> str | None:

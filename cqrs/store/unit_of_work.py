@@ -138,13 +138,15 @@ class UnitOfWork:
             return
         current = self._current(incoming)
         try:
-            outcome = voided(incoming.command) or decide(current.state if current else None, incoming.command)
+            # Apart from each other, since a command on which `decide` fails can be voided all the same.
+            outcome = voided(incoming.command) if incoming.is_voided else None
+            outcome = outcome or decide(current.state if current else None, incoming.command)
             summary = _summary(incoming.aggregate, outcome.state)
         except Exception as error:
             log.exception("command=%s fails, it is parked", incoming.command_id)
             self._park(incoming, dead_letters.cause_of(error), error=error)
         else:
-            self._settle(incoming, outcome, summary, blocker if outcome.kind in rows.VOIDED else "")
+            self._settle(incoming, current, outcome, summary, blocker if outcome.kind in rows.VOIDED else "")
 
     def _current(self, incoming: IncomingCommand) -> Stored | None:
         changed = self._changed[incoming.aggregate]
@@ -152,7 +154,9 @@ class UnitOfWork:
             return changed[incoming.aggregate_id]
         return self._stored[incoming.aggregate].get(incoming.aggregate_id)
 
-    def _settle(self, incoming: IncomingCommand, outcome: Outcome, summary: str, waits_for: str) -> None:
+    def _settle(
+        self, incoming: IncomingCommand, current: Stored | None, outcome: Outcome, summary: str, waits_for: str
+    ) -> None:
         if outcome.state is not None and outcome.kind in WRITTEN:
             outcome.state.last_updated.CopyFrom(self._timestamp)
         self._notice(incoming, outcome, summary, waits_for or ("" if incoming.is_voided else incoming.depends_on))
@@ -163,13 +167,14 @@ class UnitOfWork:
         if outcome.kind == Notice.DELETED:
             self._changed[incoming.aggregate][incoming.aggregate_id] = None
         elif outcome.kind in WRITTEN:
-            before = self._current(incoming)
-            stored = Stored(outcome.state, before.added_by if before else self._number)
-            self._changed[incoming.aggregate][incoming.aggregate_id] = stored
+            added_by = self._number if current is None else current.added_by
+            self._changed[incoming.aggregate][incoming.aggregate_id] = Stored(outcome.state, added_by)
 
     def _notice(self, incoming: IncomingCommand, outcome: Outcome, summary: str, depends_on: str) -> None:
         state = outcome.state
-        message = outcome.message + operated(incoming.operation)
+        message = outcome.message
+        if incoming.operation.kind != Operation.NONE:
+            message += operated(incoming.operation)
         self._number += 1
         self._notices.append(
             NoticeRow(

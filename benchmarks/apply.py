@@ -24,9 +24,21 @@ def main() -> None:
     django.setup()
     from django.conf import settings
 
-    from cqrs.journal.commands import add
     from cqrs.store.apply import apply
-    from cqrs.store.queries import get_contacts, list_contacts
+    from cqrs.store.batch_reads import read
+    from protocol.contact_pb2 import Contact
+    from protocol.cqrs_command_pb2 import Command, CommandMeta
+    from protocol.cqrs_read_pb2 import Key, Page
+    from protocol.ids import aggregate_id_of, new_command_id
+
+    def add(name: str) -> Command:
+        command_id = new_command_id()
+        return Command(
+            meta=CommandMeta(command_id=command_id),
+            kind="contact.add",
+            aggregate_id=aggregate_id_of(command_id),
+            body=Contact(name=name).SerializeToString(),
+        )
 
     with sqlite3.connect(settings.CONTACTS.var / "contacts.sqlite3") as database:
         ids = [row[0] for row in database.execute("SELECT id FROM contact ORDER BY random() LIMIT 2000")]
@@ -35,9 +47,10 @@ def main() -> None:
         commands = (add(f"Ada {number}") for number in range(min(_COMMANDS, 4000 * size)))
         batches = [list(itertools.islice(commands, size)) for _ in range(min(_COMMANDS // size, 4000))]
         results[f"apply_{size}"] = size * _rate(apply, batches)
-    results["contact"] = _rate(get_contacts, ([contact_id] for contact_id in itertools.cycle(ids)))
-    results["contact_30"] = 30 * _rate(get_contacts, itertools.repeat(ids[:30]))
-    results["list"] = _rate(list_contacts, itertools.repeat(10))
+    keys = [Key(aggregate="contact", id=contact_id) for contact_id in ids]
+    results["contact"] = _rate(read, ([key] for key in itertools.cycle(keys)))
+    results["contact_30"] = 30 * _rate(read, itertools.repeat(keys[:30]))
+    results["list"] = _rate(read, itertools.repeat([Key(aggregate="contact", page=Page(count=10))]))
     print(json.dumps(results))
 
 

@@ -1,6 +1,6 @@
 """The kit's models, where Django looks for them."""
 
 from cqrs.journal.models import Command, FollowedDatabase
-from cqrs.store.models import DatabaseIdentity, Notice, ParkedCommand, Undecodable
+from cqrs.store.models import DatabaseIdentity, MalformedMessage, Notice, ParkedCommand
 
-__all__ = ["Command", "DatabaseIdentity", "FollowedDatabase", "Notice", "ParkedCommand", "Undecodable"]
+__all__ = ["Command", "DatabaseIdentity", "FollowedDatabase", "MalformedMessage", "Notice", "ParkedCommand"]

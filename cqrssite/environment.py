@@ -149,6 +149,7 @@ class Environment(BaseSettings):
         "sqlite:///contacts.sqlite3",
         description="the database service's database, by such a URL; it may be the same PostgreSQL database",
     )
+    extra_apps: Names = Field([], description="Django apps that declare further aggregates, separated by commas")
     secret_key: str = Field("", description="Django's secret key; empty: made once and kept in the var folder")
     debug: bool = Field(False, description="Django's debug mode")
     allowed_hosts: Names = Field(

@@ -56,6 +56,7 @@ INSTALLED_APPS = [
     "contacts_read",
     "contacts_write",
     "database_service",
+    *CONTACTS.extra_apps,
     "channels",
     "graphene_django",
     "django.contrib.admin",

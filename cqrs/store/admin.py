@@ -1,4 +1,4 @@
-"""What the database service keeps, to be looked at. What changes it are commands."""
+"""The store's rows, to be looked at: only commands change them."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,10 +10,13 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
+from google.protobuf import text_format
+from google.protobuf.message import DecodeError, Message
 
-from cqrs.store.models import DatabaseIdentity, Notice, ParkedCommand, Undecodable
+from cqrs.aggregate import registry, verb_of
+from cqrs.store.models import DatabaseIdentity, MalformedMessage, Notice, ParkedCommand
 from cqrs.store.preview import asks_for
-from protocol.contact_write_pb2 import Command
+from protocol.cqrs_command_pb2 import Command
 
 # Bytes of a payload that are shown.
 _SHOWN = 2000
@@ -51,40 +54,46 @@ class CommittedWithin(admin.SimpleListFilter):
         return queryset.filter(committed_at__gte=datetime.now(UTC) - timedelta(hours=int(hours)))
 
 
+class AggregateFilter(admin.SimpleListFilter):
+    """By the aggregates that are declared: listing those in the rows would read every one."""
+
+    title = "aggregate"
+    parameter_name = "aggregate"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(each.name, each.label) for each in registry().values()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(aggregate=self.value()) if self.value() in registry() else queryset
+
+
 @admin.register(Notice)
 class NoticeAdmin(ReadOnlyAdmin):
     list_display = (
-        "number",
-        "kind",
-        "name",
-        "version",
-        "reason",
-        "message",
-        "actor",
-        "committed",
-        "contact",
-        "command",
+        *("number", "kind", "aggregate", "summary", "version", "reason", "message", "actor", "committed"),
+        *("link", "command"),
     )
-    list_filter = ("kind", "reason", CommittedWithin)
-    search_fields = ("command_id__exact", "contact_id__exact", "name__istartswith", "actor__exact")
-    search_help_text = "the id of a command or of a contact, an actor, or how a name begins"
+    list_filter = ("kind", "reason", AggregateFilter, CommittedWithin)
+    search_fields = ("command_id__exact", "aggregate_id__exact", "summary__istartswith", "actor__exact")
+    search_help_text = "the id of a command or of an aggregate, an actor, or how a summary begins"
     ordering = ("-number",)
     fields = (
-        *("number", "kind", "reason", "message", "actor", "committed", "command", "depends_on"),
-        *("contact", "name", "version", "contact_last_updated"),
+        *("number", "kind", "reason", "message", "actor", "committed", "command", "command_kind", "depends_on"),
+        *("aggregate", "link", "summary", "version", "shown_state"),
     )
 
     @admin.display(description="committed at (UTC)", ordering="number")
     def committed(self, row: Notice) -> str:
         return _moment(row.committed_at)
 
-    @admin.display(description="last updated (UTC)")
-    def contact_last_updated(self, row: Notice) -> str:
-        return _moment(row.last_updated)
+    @admin.display(description="state")
+    def shown_state(self, row: Notice) -> SafeString | str:
+        declared, state = registry().get(row.aggregate), bytes(row.state)
+        return _parsed(declared.state, state) if declared and state else "-"
 
-    @admin.display(description="contact")
-    def contact(self, row: Notice) -> str:
-        return _search("database_service_contact", row.contact_id)
+    @admin.display(description="id")
+    def link(self, row: Notice) -> str:
+        return _aggregate(row)
 
     @admin.display(description="command")
     def command(self, row: Notice) -> str:
@@ -127,24 +136,44 @@ class ParkedCommandAdmin(ReadOnlyAdmin):
 
     list_display = (
         *("command_id", "asks_for", "cause", "waits_for", "attempts", "tried", "next_attempt", "parked"),
-        *("contact", "notices"),
+        *("aggregate", "link", "notices"),
     )
-    list_filter = (CauseFilter, WaitsFilter)
-    search_fields = ("command_id__exact", "contact_id__exact", "behind__exact", "cause__icontains")
-    search_help_text = "the id of a command or of a contact, or words of the cause"
+    list_filter = (CauseFilter, WaitsFilter, AggregateFilter)
+    search_fields = ("command_id__exact", "aggregate_id__exact", "behind__exact", "cause__icontains")
+    search_help_text = "the id of a command or of an aggregate, or words of the cause"
     ordering = ("notice",)
     fields = (
-        *("command", "says", "cause", "raised", "waits_for", "attempts", "tried", "next_attempt", "parked"),
-        *("contact", "notices"),
+        *(
+            "command",
+            "asks_for",
+            "envelope",
+            "body",
+            "cause",
+            "raised",
+            "waits_for",
+            "attempts",
+            "tried",
+            "next_attempt",
+            "parked",
+        ),
+        *("aggregate", "link", "notices"),
     )
 
     @admin.display(description="command")
     def command(self, row: ParkedCommand) -> str:
         return _search("cqrs_command", row.command_id)
 
-    @admin.display(description="what it says")
-    def says(self, row: ParkedCommand) -> SafeString:
-        return format_html("<pre>{}</pre>", str(Command.FromString(bytes(row.payload))))
+    @admin.display(description="envelope")
+    def envelope(self, row: ParkedCommand) -> SafeString:
+        command = Command.FromString(bytes(row.payload))
+        command.ClearField("body")
+        return format_html("<pre>{}</pre>", _text(command))
+
+    @admin.display(description="body")
+    def body(self, row: ParkedCommand) -> SafeString:
+        command = Command.FromString(bytes(row.payload))
+        verb = verb_of(command.kind)
+        return _parsed(verb.body, command.body) if verb else _hexadecimal(command.body)
 
     @admin.display(description="error")
     def raised(self, row: ParkedCommand) -> SafeString | str:
@@ -170,17 +199,17 @@ class ParkedCommandAdmin(ReadOnlyAdmin):
     def waits_for(self, row: ParkedCommand) -> str:
         return _search("cqrs_parkedcommand", row.behind)
 
-    @admin.display(description="contact")
-    def contact(self, row: ParkedCommand) -> str:
-        return _search("database_service_contact", row.contact_id)
+    @admin.display(description="id")
+    def link(self, row: ParkedCommand) -> str:
+        return _aggregate(row)
 
     @admin.display(description="notices")
     def notices(self, row: ParkedCommand) -> str:
         return _search("cqrs_notice", row.command_id, shown=str(row.notice))
 
 
-@admin.register(Undecodable)
-class UndecodableAdmin(ReadOnlyAdmin):
+@admin.register(MalformedMessage)
+class MalformedMessageAdmin(ReadOnlyAdmin):
     list_display = ("received", "topic", "reason", "size")
     list_filter = ("topic",)
     search_fields = ("topic", "reason")
@@ -188,14 +217,12 @@ class UndecodableAdmin(ReadOnlyAdmin):
     fields = ("received", "topic", "reason", "size", "content")
 
     @admin.display(description="received at (UTC)", ordering="id")
-    def received(self, row: Undecodable) -> str:
+    def received(self, row: MalformedMessage) -> str:
         return _moment(row.received_at)
 
     @admin.display(description="payload")
-    def content(self, row: Undecodable) -> SafeString:
-        payload = bytes(row.payload)
-        rest = f" … {len(payload) - _SHOWN} more" if len(payload) > _SHOWN else ""
-        return format_html('<pre style="white-space: pre-wrap">{}{}</pre>', payload[:_SHOWN].hex(" "), rest)
+    def content(self, row: MalformedMessage) -> SafeString:
+        return _hexadecimal(bytes(row.payload))
 
 
 @admin.register(DatabaseIdentity)
@@ -211,6 +238,32 @@ class DatabaseIdentityAdmin(ReadOnlyAdmin):
 def _moment(time: datetime | None) -> str:
     """To the millisecond, as in the logs."""
     return f"{time:%Y-%m-%d %H:%M:%S}.{time.microsecond // 1000:03}" if time else "-"
+
+
+def _parsed(message: type[Message], payload: bytes) -> SafeString:
+    """The fields of a message; its bytes where they are none of it."""
+    try:
+        return format_html("<pre>{}</pre>", _text(message.FromString(payload)))
+    except DecodeError:
+        return _hexadecimal(payload)
+
+
+def _text(message: Message) -> str:
+    return text_format.MessageToString(message, as_utf8=True)
+
+
+def _hexadecimal(payload: bytes) -> SafeString:
+    rest = f" … {len(payload) - _SHOWN} more" if len(payload) > _SHOWN else ""
+    return format_html('<pre style="white-space: pre-wrap">{}{}</pre>', payload[:_SHOWN].hex(" "), rest)
+
+
+def _aggregate(row: Notice | ParkedCommand) -> str:
+    """The id of the row's aggregate, as a link to its own page where it has one."""
+    declared = registry().get(row.aggregate)
+    if declared is None:
+        return row.aggregate_id or "-"
+    options = declared.store.model._meta
+    return _search(f"{options.app_label}_{options.model_name}", row.aggregate_id)
 
 
 def _search(model: str, text: str, shown: str = "") -> str:

@@ -1,16 +1,17 @@
-"""The one way contacts change: a batch of commands becomes effects and notices in one transaction."""
+"""The one way aggregates change: a batch of commands becomes effects and notices in one transaction."""
 
 import logging
 from collections.abc import Mapping, Sequence
 
-from django.db import transaction
+from django.db import Error, transaction
 
-from cqrs.engines import engine_of
+from cqrs.aggregate import registry
+from cqrs.engines import Violation, engine_of
 from cqrs.store import dead_letters
 from cqrs.store.database import ALIAS, cursor, now_ms
-from cqrs.store.incoming import Offer, offer_of
-from cqrs.store.unit_of_work import Applied, Batch
-from protocol.contact_write_pb2 import Command
+from cqrs.store.incoming import IncomingCommand, incoming_of
+from cqrs.store.unit_of_work import Applied, UnitOfWork
+from protocol.cqrs_command_pb2 import Command
 
 log = logging.getLogger("cqrs.store.apply")
 
@@ -19,56 +20,72 @@ _RETRIED_AT_ONCE = 100
 
 
 def apply(commands: Sequence[Command]) -> Applied:
-    """Applies what can be applied, in one transaction with its notices.
+    """Applies the commands that have their turn, in one transaction with their notices.
 
-    A known command id changes nothing. In the order given, but none before what it depends on; those that depend on
-    what is not settled are left, those that depend on what is parked are parked behind it. A defective command is
-    parked, so that the others are applied. Raises the database's errors when nothing could be committed.
+    A known command id changes nothing. Commands go in the order given, but none before the one it depends on: where
+    that is not settled, they are deferred; where it is parked, they are parked behind it. A command that violates a
+    constraint is rejected, a defective one parked, each alone: the others are applied. Raises the database's errors
+    when nothing could be committed.
     """
-    return _apply([offer_of(command) for command in commands])
+    return apply_incoming(incoming_of(commands))
+
+
+def apply_incoming(commands: Sequence[IncomingCommand]) -> Applied:
+    """As `apply`."""
+    if not commands:
+        return Applied([], [])
+    try:
+        with transaction.atomic(using=ALIAS):
+            return _run(commands)
+    except Exception as error:
+        if _is_of_the_service(error):
+            raise
+        log.warning("the database refuses a batch of %d, trying them one by one: %s", len(commands), error)
+    applied = Applied([], [])
+    with transaction.atomic(using=ALIAS):
+        for incoming in commands:
+            one = _apply_alone(incoming)
+            applied.notices.extend(one.notices)
+            applied.deferred.extend(one.deferred)
+    return applied
 
 
 def retry_parked() -> Applied:
     """Tries the parked commands again that are due, as `apply` does."""
     now = now_ms()
-    rows = dead_letters.due(now, _RETRIED_AT_ONCE)
-    applied = _apply([offer_of(Command.FromString(bytes(row.payload)), retried=True) for row in rows])
-    dead_letters.postpone(applied.left, now)
+    due = [Command.FromString(bytes(row.payload)) for row in dead_letters.due(now, _RETRIED_AT_ONCE)]
+    applied = apply_incoming(incoming_of(due, retried=True))
+    dead_letters.postpone(applied.deferred, now)
     return applied
 
 
-def _apply(offers: Sequence[Offer]) -> Applied:
-    if not offers:
-        return Applied([], [])
+def _apply_alone(incoming: IncomingCommand) -> Applied:
+    declared = registry().get(incoming.aggregate)
     try:
         with transaction.atomic(using=ALIAS):
-            return _run(offers)
+            applied = _run([incoming])
+            if declared is not None:
+                # The database would say so at the commit, of all.
+                with cursor() as on:
+                    engine_of(ALIAS).check_references(on, declared.store.model, [incoming.aggregate_id])
+            return applied
     except Exception as error:
-        if not engine_of(ALIAS).is_of_the_row(error):
+        if _is_of_the_service(error):
             raise
-        log.warning("the database refuses a batch of %d, trying them one by one: %s", len(offers), error)
-    applied = Applied([], [])
-    with transaction.atomic(using=ALIAS):
-        for offer in offers:
-            one = _apply_or_park(offer)
-            applied.notices.extend(one.notices)
-            applied.left.extend(one.left)
-    return applied
+        violation = engine_of(ALIAS).violation(error, declared.store.model) if declared is not None else None
+        if violation is not None:
+            return _run([incoming], {incoming.command_id: violation})
+        log.exception("command=%s: the database refuses it, it is parked", incoming.command_id)
+        return _run([incoming], {incoming.command_id: error})
 
 
-def _apply_or_park(offer: Offer) -> Applied:
-    try:
-        with transaction.atomic(using=ALIAS):
-            return _run([offer])
-    except Exception as error:
-        if not engine_of(ALIAS).is_of_the_row(error):
-            raise
-        log.exception("command=%s: the database refuses it, it is parked", offer.command_id)
-        return _run([offer], {offer.command_id: error})
+def _is_of_the_service(error: Exception) -> bool:
+    """Whether all commands would fail alike. Of one command is a row that is refused, or a defect of our own."""
+    return isinstance(error, Error) and not engine_of(ALIAS).is_of_the_row(error)
 
 
-def _run(offers: Sequence[Offer], refused: Mapping[str, Exception] | None = None) -> Applied:
+def _run(commands: Sequence[IncomingCommand], refused: Mapping[str, Exception | Violation] | None = None) -> Applied:
     with cursor() as on:
-        batch = Batch(on, now_ms(), refused or {})
-        batch.take(offers)
-        return batch.write()
+        work = UnitOfWork(on, now_ms(), refused or {})
+        work.take(commands)
+        return work.write()

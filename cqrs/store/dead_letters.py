@@ -11,15 +11,20 @@ from cqrs.store.models import MAX_ERROR, MAX_MESSAGE_TEXT, ParkedCommand
 
 RETRIES = 5
 
+# Columns that change while a command stays parked.
+_MUTABLE = ["payload", "cause", "error", "behind", "attempts", "next_attempt_at", "tried_at", "notice"]
+
 
 class Parking(NamedTuple):
     """A command to be parked, or that stays parked.
 
-    notice: the number of the notice that says so; 0: none does, since it was merely tried again by itself.
+    notice: the number of the notice that says so; 0: there is none, since it failed an automatic retry.
+    first: it was not parked before.
     """
 
     command_id: str
-    contact_id: str
+    aggregate: str
+    aggregate_id: str
     payload: bytes
     cause: str
     error: Exception | None
@@ -41,26 +46,41 @@ def due(now: int, limit: int) -> list[ParkedCommand]:
 
 
 def write(parkings: Sequence[Parking], now: int) -> None:
-    """Keeps the commands as parked."""
+    """Keeps the commands as parked, in a few statements however many they are."""
+    if not parkings:
+        return
+    stored = ParkedCommand.objects.using(ALIAS)
+    known = stored.in_bulk([parking.command_id for parking in parkings if not parking.first])
+    # By id: a command that is parked twice in one transaction is written once, as it is parked last.
+    rows: dict[str, ParkedCommand] = {}
     for parking in parkings:
-        if parking.first:
-            row = ParkedCommand(command_id=parking.command_id, contact_id=parking.contact_id, parked_at=now)
-        else:
-            row = ParkedCommand.objects.using(ALIAS).get(pk=parking.command_id)
-        if parking.notice:
-            row.notice = parking.notice
-            row.attempts = 0
-        elif not parking.behind:
-            row.attempts += 1
-        if not parking.behind:
-            row.tried_at = now
-        row.payload = parking.payload
-        row.cause = parking.cause
-        row.error = _text_of(parking.error)
-        row.behind = parking.behind
-        tried_enough = row.attempts >= RETRIES
-        row.next_attempt_at = None if parking.behind or tried_enough else now + 1000 * 2**row.attempts
-        row.save(using=ALIAS, force_insert=parking.first)
+        row = rows.get(parking.command_id) or known.get(parking.command_id)
+        if row is None:
+            row = ParkedCommand(
+                command_id=parking.command_id,
+                aggregate=parking.aggregate,
+                aggregate_id=parking.aggregate_id,
+                parked_at=now,
+            )
+        rows[parking.command_id] = row
+        _fill(row, parking, now)
+    stored.bulk_create(rows.values(), update_conflicts=True, unique_fields=["command_id"], update_fields=_MUTABLE)
+
+
+def _fill(row: ParkedCommand, parking: Parking, now: int) -> None:
+    if parking.notice:
+        row.notice = parking.notice
+        row.attempts = 0
+    elif not parking.behind:
+        row.attempts += 1
+    if not parking.behind:
+        row.tried_at = now
+    row.payload = parking.payload
+    row.cause = parking.cause
+    row.error = _text_of(parking.error)
+    row.behind = parking.behind
+    tried_enough = row.attempts >= RETRIES
+    row.next_attempt_at = None if parking.behind or tried_enough else now + 1000 * 2**row.attempts
 
 
 def release(command_ids: Sequence[str], now: int) -> None:
@@ -72,7 +92,7 @@ def release(command_ids: Sequence[str], now: int) -> None:
 
 
 def postpone(command_ids: Sequence[str], now: int) -> None:
-    """Lets commands wait a second that were due while what they depend on is neither settled nor parked."""
+    """Lets due commands wait a second, since their predecessors are neither settled nor parked."""
     if command_ids:
         ParkedCommand.objects.using(ALIAS).filter(command_id__in=command_ids).update(next_attempt_at=now + 1000)
 

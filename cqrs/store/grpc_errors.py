@@ -18,7 +18,7 @@ from cqrs.store.errors import (
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
-_CODES: dict[type[DatabaseServiceError], grpc.StatusCode] = {
+_CODES: dict[type, grpc.StatusCode] = {
     DatabaseAway: grpc.StatusCode.UNAVAILABLE,
     InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
     PositionInvalid: grpc.StatusCode.INVALID_ARGUMENT,
@@ -34,4 +34,9 @@ async def statuses(context: Context) -> AsyncIterator[None]:
     try:
         yield
     except DatabaseServiceError as error:
-        await context.abort(_CODES[type(error)], str(error))
+        await context.abort(_code_of(error), str(error))
+
+
+def _code_of(error: DatabaseServiceError) -> grpc.StatusCode:
+    """The code of the error's class, or of the nearest class that it is derived from."""
+    return next((_CODES[each] for each in type(error).__mro__ if each in _CODES), grpc.StatusCode.INTERNAL)

@@ -1,26 +1,29 @@
-"""A command as it comes to a batch: what of it decides on its turn, and what an operator wants of a parked one."""
+"""A command as it comes to a unit of work, and an operator's action on a parked one."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from cqrs.store.commands import body_of, completed, ids_error
-from cqrs.store.models import MAX_ACTOR
+from cqrs.aggregate import Effect, verb_of
+from cqrs.store.decide import ids_error
+from cqrs.store.models import MAX_ACTOR, MAX_KIND
 from cqrs.store.rows import Parked
-from protocol.contact_pb2 import Contact
-from protocol.contact_write_pb2 import Command
-from protocol.cqrs_command_pb2 import Operation
-from protocol.ids import aggregate_id_of
+from protocol.cqrs_command_pb2 import Command, Operation
+from protocol.ids import aggregate_id_of, new_command_id
 from protocol.rules import id_error
 
 
-class Offer(NamedTuple):
-    """A command, complete, and what of it decides on its turn.
+class IncomingCommand(NamedTuple):
+    """A complete command, and the part of it that decides on its turn; all texts are such as every database takes.
 
-    retried: it is parked and tried again by itself. seen: a position that this history has to have; empty: any history.
+    retried: it is parked, and the store tries it again. seen: a position that this history has to have; empty: any
+    history will do.
     """
 
     command: Command
     command_id: str
-    contact_id: str
+    kind: str
+    aggregate: str
+    aggregate_id: str
     depends_on: str
     cancelled: bool
     operation: Operation
@@ -29,67 +32,82 @@ class Offer(NamedTuple):
     seen: str
 
     @property
-    def withdrawn(self) -> bool:
+    def is_voided(self) -> bool:
         """Whether it is to end without effect, which needs no turn."""
         return self.cancelled or self.operation.kind == Operation.DISCARD
 
 
-def offer_of(command: Command, *, retried: bool = False) -> Offer:
-    """The command as it is offered. Ids that are none are not kept: it will be rejected, at once, under one that is."""
-    command = completed(command)
-    body = body_of(command)
-    meta = body.meta
-    command_id, contact_id, depends_on = meta.command_id, body.id, meta.depends_on
-    if ids_error(body):
-        # Derived, so that it is known when it is sent again.
+def incoming_of(commands: Sequence[Command], *, retried: bool = False) -> list[IncomingCommand]:
+    """The commands as they come. Ids that are none are replaced: their command is rejected at once, under sound ids."""
+    return [_incoming_of(command, retried) for command in commands]
+
+
+def _incoming_of(command: Command, retried: bool) -> IncomingCommand:
+    command = _completed(command)
+    meta, kind = command.meta, command.kind
+    command_id, aggregate_id, depends_on = meta.command_id, command.aggregate_id, meta.depends_on
+    if ids_error(command):
+        # Derived, so that the command is known when it is sent again.
         command_id = aggregate_id_of(command_id) if id_error(command_id) else command_id
-        contact_id = "" if id_error(contact_id) else contact_id
+        aggregate_id = "" if id_error(aggregate_id) else aggregate_id
         depends_on = ""
-    actor = _actor(meta.actor)
-    # What is parked here is of this history, whatever its sender had seen.
-    seen = "" if retried else meta.seen
-    return Offer(command, command_id, contact_id, depends_on, meta.cancelled, meta.operation, actor, retried, seen)
+    if verb_of(kind) is None:
+        kind = _text(kind, MAX_KIND)
+    return IncomingCommand(
+        command,
+        command_id,
+        kind,
+        kind.partition(".")[0],
+        aggregate_id,
+        depends_on,
+        meta.cancelled,
+        meta.operation,
+        _text(meta.actor, MAX_ACTOR),
+        retried,
+        # A parked command is of this history, whatever its sender had seen.
+        "" if retried else meta.seen,
+    )
 
 
-def as_parked(offer: Offer, parked: Parked) -> Offer | None:
-    """The parked command with what the offer changes about it; None: nothing.
+def as_parked(incoming: IncomingCommand, parked: Parked) -> IncomingCommand | None:
+    """Applies an incoming cancel or operator's action to the parked command.
 
-    A cancel does, and an operation that answers the newest notice of its parking. An operation has led to another
-    notice once it is done, and so is done once.
+    None where it changes nothing: it is neither, it is about another aggregate, or the action answers an older notice
+    than the newest of the parking. An action leads to another notice, and so is done once.
     """
-    operation = offer.operation
+    operation, said = incoming.operation, incoming.command
     answers = operation.kind != Operation.NONE and operation.notice == parked.notice
     command = Command.FromString(parked.payload)
-    body, said = body_of(command), body_of(offer.command)
-    if not (answers or offer.cancelled) or body.id != said.id:
+    is_same = (command.kind, command.aggregate_id) == (said.kind, said.aggregate_id)
+    if not (answers or incoming.cancelled) or not is_same:
         return None
+    meta = command.meta
     if answers and operation.kind == Operation.AMEND:
-        if isinstance(body, Contact) and isinstance(said, Contact):
-            body.name = said.name
-        body.meta.ClearField("expected_version")
+        command.body = said.body
+        meta.ClearField("expected_version")
         if said.meta.HasField("expected_version"):
-            body.meta.expected_version = said.meta.expected_version
+            meta.expected_version = said.meta.expected_version
     if not answers:
         operation = Operation()
-    body.meta.operation.CopyFrom(operation)
-    body.meta.cancelled = offer.cancelled
-    return offer._replace(command=command, depends_on=body.meta.depends_on, operation=operation)
+    meta.operation.CopyFrom(operation)
+    meta.cancelled = incoming.cancelled
+    return incoming._replace(command=command, depends_on=meta.depends_on, operation=operation)
 
 
 def kept(command: Command, behind: str) -> bytes:
-    """A command as it is parked, depending on what it waits for now: what it followed may be pruned and forgotten."""
-    copy = Command.FromString(command.SerializeToString())
-    meta = body_of(copy).meta
-    meta.depends_on = behind
-    meta.ClearField("operation")
+    """A command as it is parked: it depends on `behind` alone, since its predecessors may be pruned and forgotten."""
+    copy = Command()
+    copy.CopyFrom(command)
+    copy.meta.depends_on = behind
+    copy.meta.ClearField("operation")
     return copy.SerializeToString()
 
 
 def operated(operation: Operation) -> str:
-    """What an operator has to do with an outcome, to follow on its message."""
+    """An operator's part in an outcome, to follow on its message."""
     if operation.kind == Operation.NONE:
         return ""
-    by = f"by {_actor(operation.actor) or 'an operator'}"
+    by = f"by {_text(operation.actor, MAX_ACTOR) or 'an operator'}"
     match operation.kind:
         case Operation.RETRY:
             return f" (retried {by})"
@@ -101,7 +119,25 @@ def operated(operation: Operation) -> str:
             return ""
 
 
-def _actor(name: str) -> str:
-    if not name:
-        return ""
-    return name[:MAX_ACTOR].replace("\0", "")
+def _completed(command: Command) -> Command:
+    """The command with the ids that a foreign client leaves out: its own, and that of the aggregate it creates.
+
+    The same object when nothing was missing.
+    """
+    if command.meta.command_id and command.aggregate_id:
+        return command
+    verb = verb_of(command.kind)
+    creates = verb is not None and verb.effect is Effect.CREATES
+    if command.meta.command_id and not creates:
+        return command
+    copy = Command()
+    copy.CopyFrom(command)
+    copy.meta.command_id = copy.meta.command_id or new_command_id()
+    if creates and not copy.aggregate_id:
+        copy.aggregate_id = aggregate_id_of(copy.meta.command_id)
+    return copy
+
+
+def _text(text: str, longest: int) -> str:
+    """A foreign text as a column takes it: without NUL, which PostgreSQL refuses."""
+    return text[:longest].replace("\0", "") if text else ""

@@ -5,13 +5,15 @@ import uuid
 from django.db import models
 
 from cqrs.fields import MillisecondsField
-from protocol.notice_pb2 import Notice as NoticeMessage
-from protocol.rules import MAX_ID, MAX_NAME
+from protocol.cqrs_notice_pb2 import Notice as NoticeMessage
+from protocol.rules import MAX_ID
 
 # Texts of ours are cut to this, in characters, so that the largest batch of notices fits in a message.
 MAX_MESSAGE_TEXT = 500
+MAX_SUMMARY = 200
 MAX_ACTOR = 150
-MAX_ERROR = 20_000
+MAX_KIND = 100
+MAX_ERROR = 5_000
 MAX_PAYLOAD = 65_536
 
 
@@ -50,10 +52,14 @@ class Notice(models.Model):
     number = models.BigIntegerField(primary_key=True)
     command_id = models.CharField("command", max_length=MAX_ID)
     kind = models.SmallIntegerField(choices=Kind)
-    contact_id = models.CharField("contact", max_length=MAX_ID, blank=True)
-    name = models.CharField(max_length=MAX_NAME, blank=True)
-    version = models.BigIntegerField(default=0)
-    last_updated = MillisecondsField("contact last updated", null=True, help_text="Empty: there is no contact to show.")
+    aggregate = models.CharField(max_length=MAX_KIND, help_text="For example contact.")
+    command_kind = models.CharField("kind of command", max_length=MAX_KIND, help_text="For example contact.add.")
+    aggregate_id = models.CharField("id", max_length=MAX_ID, blank=True)
+    state = models.BinaryField(
+        default=b"", help_text="The aggregate's state message, serialized. Empty: there is none to show."
+    )
+    version = models.BigIntegerField(default=0, help_text="Of the state; 0: there is none.")
+    summary = models.CharField(max_length=MAX_SUMMARY, blank=True, help_text="The state in one line.")
     message = models.CharField(max_length=MAX_MESSAGE_TEXT, blank=True)
     reason = models.SmallIntegerField(choices=Reason, default=Reason.NONE)
     actor = models.CharField(max_length=MAX_ACTOR, blank=True)
@@ -76,16 +82,21 @@ class Notice(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.number}: {self.get_kind_display()} {self.name or self.contact_id}"
+        return f"{self.number}: {self.get_kind_display()} {self.aggregate} {self.summary or self.aggregate_id}"
 
 
 class ParkedCommand(models.Model):
-    """A command that failed for a defect, or that waits behind one: retried for a while, then left to a person."""
+    """A command that failed for a defect, or that waits behind one: retried for a while, then left to a person.
+
+    The number of rows is bounded: a parked command is unsettled in the journal that sent it, and a journal refuses new
+    commands at its limit of unsettled ones. A foreign client's commands have no journal; each one of them is logged.
+    """
 
     command_id = models.CharField("command", primary_key=True, max_length=MAX_ID)
-    contact_id = models.CharField("contact", max_length=MAX_ID, blank=True)
+    aggregate = models.CharField(max_length=MAX_KIND)
+    aggregate_id = models.CharField("id", max_length=MAX_ID, blank=True)
     payload = models.BinaryField(
-        help_text="The command, a serialized protocol.Command. It depends on what it was parked behind, if on anything."
+        help_text="The command, a serialized cqrs.Command. It depends on the command it was parked behind, if any."
     )
     cause = models.CharField(max_length=MAX_MESSAGE_TEXT, db_index=True, help_text="Equal where the defect is equal.")
     error = models.TextField(help_text="What was raised, and where.")
@@ -116,7 +127,7 @@ class ParkedCommand(models.Model):
         return f"{self.command_id}: {self.cause}"
 
 
-class Undecodable(models.Model):
+class MalformedMessage(models.Model):
     """A message from the broker that is no command. The last 1,000 are kept."""
 
     topic = models.CharField(max_length=200)
@@ -126,8 +137,8 @@ class Undecodable(models.Model):
     received_at = MillisecondsField("received at")
 
     class Meta:
-        db_table = "undecodable"
-        verbose_name = "undecodable message"
+        db_table = "malformed_message"
+        verbose_name = "malformed message"
 
     def __str__(self) -> str:
         return f"{self.topic}: {self.reason}"

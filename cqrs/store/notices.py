@@ -1,7 +1,7 @@
-"""What became of commands, read by command or by position."""
+"""Notices, read by command or by position."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, TypeVar
 
 from django.db import transaction
 from django.db.backends.utils import CursorWrapper
@@ -12,10 +12,16 @@ from cqrs.store.database import ALIAS, cursor
 from cqrs.store.errors import PositionTooOld, PositionUnknown
 from cqrs.store.messages import NOTICE_COLUMNS, NoticeRow, notice_of
 from cqrs.store.positions import BEGINNING, number_of, position_of
-from protocol.notice_pb2 import Notice, NoticeBatch
+from protocol.cqrs_command_pb2 import Command
+from protocol.cqrs_notice_pb2 import Notice, NoticeBatch
+from protocol.rules import id_error
 
-# Notices in one batch at most; so many of the longest fit in a gRPC message.
+# Notices in one batch at most, and bytes of the states in it. A batch of both holds 3.5 MiB, a gRPC message 4.
 MAX_BATCH = 1000
+MAX_STATES = 1_000_000
+
+
+R = TypeVar("R", Notice, NoticeRow)
 
 
 class Head(NamedTuple):
@@ -33,16 +39,19 @@ def head() -> Head:
 
 
 def outcomes(command_ids: Sequence[str]) -> NoticeBatch:
-    """The newest notice of each command that has one."""
+    """The newest notice of each command that has one; beyond 1,000,000 bytes of states without its state."""
     with cursor() as on:
         end = _head(on)
+        # A text that is no id is none of a command, and may be one that the database refuses.
+        command_ids = [command_id for command_id in dict.fromkeys(command_ids) if id_error(command_id) is None]
         final = f"SELECT {NOTICE_COLUMNS} FROM notice WHERE command_id IN ({{}}) AND {rows.IS_FINAL}"
         found = [NoticeRow._make(row) for row in select_in(on, final, command_ids)]
         known = {row.command_id for row in found}
-        rest = [command_id for command_id in dict.fromkeys(command_ids) if command_id not in known]
-        # Of what is not settled only what is parked has a notice; the index of notices by command knows settled ones.
-        found += _of_parked(on, rest)
-        return _batch(end, [notice_of(end.database, row) for row in found])
+        # An unsettled command has a notice only while it is parked; the index by command knows final notices alone.
+        found += _of_parked(on, [command_id for command_id in command_ids if command_id not in known])
+        with_state = fitting(found)
+        stateless = [row._replace(state=b"") for row in found[len(with_state) :]]
+        return _batch(end, [notice_of(end.database, row) for row in (*with_state, *stateless)])
 
 
 def after(position: str, limit: int) -> NoticeBatch:
@@ -65,7 +74,7 @@ def after(position: str, limit: int) -> NoticeBatch:
 
 
 def since(number: int, limit: int) -> NoticeBatch:
-    """Up to `limit` notices that follow on the one of this number, which is known to be of this history.
+    """Up to `limit` notices that follow on the notice of this number, which is known to be of this history.
 
     Raises PositionTooOld.
     """
@@ -77,14 +86,25 @@ def since(number: int, limit: int) -> NoticeBatch:
         return _batch(end, [notice_of(end.database, row) for row in found])
 
 
+def fitting(found: Iterable[R]) -> list[R]:
+    """The first notices, as many as fit in a batch by the bytes of their states; one at least."""
+    fits: list[R] = []
+    size = 0
+    for each in found:
+        size += len(each.state)
+        if fits and size > MAX_STATES:
+            break
+        fits.append(each)
+    return fits
+
+
 def prune(before: int, limit: int = MAX_BATCH) -> int:
     """Deletes the oldest notices committed before a time (milliseconds), `limit` at most; returns how many.
 
     From the beginning of the history on, so that there is no gap; never the newest, after which the next is numbered.
-    Nothing that may still come needs them. A command that was settled is sent again, or depended on by one that waits
-    on its way, only for as long as these wait, which is seconds, or an outage; what is kept for months covers it. What
-    waits for a person instead, the parked, needs no notice: it depends on nothing that was settled before it was
-    parked, and its own row says that it is parked.
+    No later command needs them. A settled command is sent again, or has a successor on its way, for some seconds, or
+    for the length of an outage; notices are kept for months. A parked command, which may wait longer, needs no notice:
+    it depends on no command that was settled before it was parked, and its own row says that it is parked.
     """
     with transaction.atomic(using=ALIAS), cursor() as on:
         rows.identity(on, lock=True)
@@ -101,8 +121,8 @@ def prune(before: int, limit: int = MAX_BATCH) -> int:
 
 
 def _of_parked(on: CursorWrapper, command_ids: Sequence[str]) -> list[NoticeRow]:
-    """The newest notices of those of the commands that are parked; made anew where they were pruned."""
-    columns = "command_id, notice, contact_id, cause, parked_at"
+    """The newest notices of the parked ones of the commands; made anew where they were pruned."""
+    columns = "command_id, notice, aggregate, aggregate_id, payload, cause, parked_at"
     parked = select_in(on, f"SELECT {columns} FROM parked_command WHERE command_id IN ({{}})", command_ids)
     standing = {row[1]: row for row in parked}
     statement = f"SELECT {NOTICE_COLUMNS} FROM notice WHERE number IN ({{}})"
@@ -110,8 +130,23 @@ def _of_parked(on: CursorWrapper, command_ids: Sequence[str]) -> list[NoticeRow]
     for row in found:
         del standing[row.number]
     return found + [
-        NoticeRow(number, command_id, Notice.PARKED, contact_id, "", 0, None, f"Parked: {cause}", 0, "", "", parked_at)
-        for command_id, number, contact_id, cause, parked_at in standing.values()
+        NoticeRow(
+            number=number,
+            command_id=command_id,
+            kind=Notice.PARKED,
+            aggregate=aggregate,
+            command_kind=Command.FromString(bytes(payload)).kind,
+            aggregate_id=aggregate_id,
+            state=b"",
+            version=0,
+            summary="",
+            message=f"Parked: {cause}",
+            reason=Notice.NONE,
+            actor="",
+            depends_on="",
+            committed_at=parked_at,
+        )
+        for command_id, number, aggregate, aggregate_id, payload, cause, parked_at in standing.values()
     ]
 
 
@@ -132,7 +167,7 @@ def _since(on: CursorWrapper, number: int, limit: int) -> list[NoticeRow]:
         f"SELECT {NOTICE_COLUMNS} FROM notice WHERE number > %s ORDER BY number LIMIT %s",
         [number, min(limit, MAX_BATCH)],
     )
-    return [NoticeRow._make(row) for row in on.fetchall()]
+    return fitting(map(NoticeRow._make, on.fetchall()))
 
 
 def _head(on: CursorWrapper) -> Head:

@@ -1,4 +1,4 @@
-"""The service `protocol.ContactReader` on the database."""
+"""The service `cqrs.ReadService` on the database."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -9,28 +9,17 @@ from cqrs.store.grpc_errors import Context, statuses
 from cqrs.store.threads import DatabaseThreads
 from cqrs.store.watch import NoticeWatch
 from cqrs.transport.persistent_calls import StreamedAnswers
-from protocol.contact_pb2 import ContactReference
-from protocol.contact_read_pb2 import (
-    ContactArrayRequestResponse,
-    ContactRequestResponse,
-    ListContactsFilter,
-    NoticesRequest,
-    OutcomesRequest,
-    ReadReply,
-    ReadRequest,
-    WatchRequest,
-)
-from protocol.contact_read_pb2_grpc import ContactReaderServicer
-from protocol.notice_pb2 import NoticeBatch
+from protocol.cqrs_notice_pb2 import NoticeBatch
+from protocol.cqrs_read_pb2 import NoticesRequest, OutcomesRequest, ReadReply, ReadRequest, WatchRequest
+from protocol.cqrs_read_pb2_grpc import ReadServiceServicer
 
-MOST_QUESTIONS = 1000
-# A contact takes 950 bytes at most, and a message of gRPC holds 4 MiB.
-MOST_CONTACTS = 4000
+MOST_KEYS = 1000
+MOST_STATES = 4000
 MOST_OUTCOMES = 1000
 
 
-class ContactReader(ContactReaderServicer):
-    """Answers reads: the contract's with what is wrong inside, extensions with status codes."""
+class ReadService(ReadServiceServicer):
+    """Answers reads and shows notices; fails with status codes."""
 
     def __init__(self, threads: DatabaseThreads, watch: NoticeWatch, streams: StreamedAnswers, *, memory: bool) -> None:
         self._threads = threads
@@ -38,21 +27,13 @@ class ContactReader(ContactReaderServicer):
         self._memory = memory
         self._streams = streams
 
-    async def GetContact(self, request: ContactReference, context: Context) -> ContactRequestResponse:
-        async with statuses(context):
-            return (await self._threads.read(batch_reads.read, [request.id], [])).contact[0]
-
-    async def ListContacts(self, request: ListContactsFilter, context: Context) -> ContactArrayRequestResponse:
-        async with statuses(context):
-            return (await self._threads.read(batch_reads.read, [], [request.count])).list[0]
-
     async def Read(self, request: ReadRequest, context: Context) -> ReadReply:
         async with statuses(context):
-            return await self._read(request)
+            return await self.read(request)
 
     async def ReadEach(self, requests: AsyncIterator[ReadRequest], context: Context) -> None:
         async with statuses(context):
-            await self._streams.serve(requests, context, self._read)
+            await self._streams.serve(requests, context, self.read)
 
     async def GetOutcomes(self, request: OutcomesRequest, context: Context) -> NoticeBatch:
         async with statuses(context):
@@ -73,9 +54,10 @@ class ContactReader(ContactReaderServicer):
             async for batch in batches:
                 yield batch
 
-    async def _read(self, request: ReadRequest) -> ReadReply:
+    async def read(self, request: ReadRequest) -> ReadReply:
+        """The answers to the keys. Raises InvalidRequest, DatabaseAway."""
         _check_size(request)
-        return await self._threads.read(batch_reads.read, request.contact_id, request.list_count)
+        return await self._threads.read(batch_reads.read, request.key)
 
     def _marked(self, batch: NoticeBatch) -> NoticeBatch:
         batch.memory = self._memory
@@ -83,9 +65,7 @@ class ContactReader(ContactReaderServicer):
 
 
 def _check_size(request: ReadRequest) -> None:
-    questions = len(request.contact_id) + len(request.list_count)
-    contacts = len(request.contact_id) + sum(count for count in request.list_count if count > 0)
-    if questions > MOST_QUESTIONS or contacts > MOST_CONTACTS:
-        raise InvalidRequest(
-            f"at most {MOST_QUESTIONS} questions for {MOST_CONTACTS} contacts, not {questions} for {contacts}"
-        )
+    keys = len(request.key)
+    states = sum(max(key.page.count, 0) if key.HasField("page") else 1 for key in request.key)
+    if keys > MOST_KEYS or states > MOST_STATES:
+        raise InvalidRequest(f"at most {MOST_KEYS} keys for {MOST_STATES} states, not {keys} for {states}")

@@ -63,7 +63,11 @@ class TableStore:
             else f"state.{each.name}"
             for each in fields
         ]
-        self._values_of = _compiled("values_of", "state", [f"return [{', '.join(values)}]"])
+        # The kit's columns first; the store does not know `added_by` from the state.
+        kit = "state.id, state.version, time.seconds * 1000 + time.nanos // 1_000_000, None"
+        self._row_of = _compiled(
+            "row_of", "state", ["time = state.last_updated", f"return [{', '.join((kit, *values))}]"]
+        )
 
     def load(self, cursor: CursorWrapper, ids: Sequence[str]) -> dict[str, Stored]:
         return {row[0]: Stored(self._state_of(row), row[3]) for row in select_in(cursor, self._select, ids)}
@@ -84,13 +88,12 @@ class TableStore:
                 gone.append([aggregate_id])
             if wanted is None:
                 continue
-            state, time = wanted.state, wanted.state.last_updated
-            updated = time.seconds * 1000 + time.nanos // 1_000_000
-            values = self._values_of(state)
+            row = self._row_of(wanted.state)
             if is_same:
-                changed.append([state.version, updated, *values, aggregate_id])
+                changed.append([*row[1:3], *row[4:], aggregate_id])
             else:
-                new.append([aggregate_id, state.version, updated, wanted.added_by, *values])
+                row[3] = wanted.added_by
+                new.append(row)
         if gone:
             cursor.executemany(self._delete, gone)
         engine_of(cursor.db.alias).insert(cursor, self.model._meta.db_table, self._names, new)

@@ -1,8 +1,7 @@
-"""Who watches the notices: any number at the end of the history is served from one memory, others from the database."""
+"""Watchers of notices: those at the end of the history are served from one memory, others from the database."""
 
 import asyncio
 import contextlib
-import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from itertools import islice
@@ -11,15 +10,14 @@ from cqrs.store import notices
 from cqrs.store.errors import DatabaseAway, TooManyWatchers
 from cqrs.store.positions import number_of
 from cqrs.store.threads import DatabaseThreads
-from protocol.notice_pb2 import Notice, NoticeBatch
-
-log = logging.getLogger("cqrs.store.watch")
+from protocol.cqrs_notice_pb2 import Notice, NoticeBatch
 
 MOST_WATCHERS = 200
 BATCH = 500
 
-# Notices remembered for those who are a little behind.
+# Notices remembered for watchers that are a little behind, and bytes of their states at most.
 _REMEMBERED = 5000
+_REMEMBERED_STATES = 32 * 1024 * 1024
 # How often the database is asked for notices of other processes while someone watches, in seconds: where all come from
 # there, and where commands are applied in this process too, so that others mostly have none. Each time costs 0.5 ms.
 OFTEN = 0.025
@@ -39,14 +37,22 @@ class NoticeWatch:
         self._ask_every = ask_every
         self._behind = asyncio.Event()
         self._watchers = 0
+        self._is_watched = asyncio.Event()
         self._stopped = False
-        self._follower: asyncio.Task[None] | None = None
         # The newest notices, without gaps up to the number `_end`; None: not known, nobody watches.
-        self._newest: deque[Notice] = deque(maxlen=_REMEMBERED)
+        self._newest: deque[Notice] = deque()
+        self._newest_states = 0
         self._end: int | None = None
         self._database = ""
         self._news = asyncio.Event()
         self._shared: tuple[int, int, NoticeBatch] | None = None
+
+    async def run(self) -> None:
+        """Keeps the end of the history in memory while someone watches, until cancelled."""
+        while True:
+            await self._is_watched.wait()
+            await self._follow()
+            self._forget()
 
     def push(self, committed: Sequence[Notice]) -> None:
         """Takes in notices that were committed just now."""
@@ -59,14 +65,14 @@ class NoticeWatch:
             # Behind a gap, which another process filled: they are found by asking.
             self._behind.set()
         else:
-            self._newest.extend(fresh)
+            self._remember(fresh)
             self._end = fresh[-1].number
-            self._tell()
+            self._notify()
 
     def stop(self) -> None:
         """Ends all watching."""
         self._stopped = True
-        self._tell()
+        self._notify()
 
     async def watch(self, after: str) -> AsyncGenerator[NoticeBatch, None]:
         """Batches of notices after a position ("": from now on); the first at once, even if empty. Ends on `stop`.
@@ -77,9 +83,7 @@ class NoticeWatch:
             raise TooManyWatchers
         self._watchers += 1
         try:
-            if self._follower is None:
-                self._follower = asyncio.create_task(self._follow(), name="follow notices")
-                self._follower.add_done_callback(self._followed)
+            self._is_watched.set()
             batch = await self._threads.read(notices.after, after, BATCH)
             while not self._stopped:
                 yield self._marked(batch)
@@ -88,14 +92,13 @@ class NoticeWatch:
         finally:
             self._watchers -= 1
             if not self._watchers:
-                self._end_following()
+                self._is_watched.clear()
+                self._behind.set()
 
     async def _next(self, seen: int) -> NoticeBatch:
         """The notices after the number `seen`, once there are any; an empty batch when stopped."""
         while not self._stopped:
             news = self._news
-            if self._follower is None:
-                raise DatabaseAway("the notices cannot be followed any more, the log says why")
             if self._end is None or self._end <= seen:
                 await news.wait()
             elif self._newest and self._newest[0].number <= seen + 1:
@@ -104,12 +107,18 @@ class NoticeWatch:
                 return await self._threads.read(notices.since, seen, BATCH)
         return NoticeBatch()
 
+    def _remember(self, fresh: Sequence[Notice]) -> None:
+        self._newest.extend(fresh)
+        self._newest_states += sum(len(notice.state) for notice in fresh)
+        while len(self._newest) > _REMEMBERED or self._newest_states > _REMEMBERED_STATES:
+            self._newest_states -= len(self._newest.popleft().state)
+
     def _remembered(self, seen: int, end: int) -> NoticeBatch:
-        # All who are at the end ask for the same.
+        # All watchers at the end ask for the same.
         if self._shared is None or self._shared[:2] != (seen, end):
             start = seen + 1 - self._newest[0].number
             batch = NoticeBatch(
-                notice=islice(self._newest, start, start + BATCH),
+                notice=notices.fitting(islice(self._newest, start, start + BATCH)),
                 head=self._newest[-1].position,
                 database=self._database,
             )
@@ -121,13 +130,13 @@ class NoticeWatch:
         return batch
 
     async def _follow(self) -> None:
-        """Asks the database for what others commit."""
-        while True:
+        """Asks the database for the notices of other processes, while someone watches."""
+        while self._watchers:
             try:
                 if self._end is None:
                     head = await self._threads.read(notices.head)
                     self._database, self._end = head.database, head.number
-                    self._tell()
+                    self._notify()
                 batch = await self._threads.read(notices.since, self._end, BATCH)
             except DatabaseAway:
                 await asyncio.sleep(1)
@@ -139,25 +148,13 @@ class NoticeWatch:
                         await self._behind.wait()
                 self._behind.clear()
 
-    def _tell(self) -> None:
-        """Wakes all who wait for news."""
+    def _notify(self) -> None:
+        """Wakes all that wait for news."""
         self._news.set()
         self._news = asyncio.Event()
 
-    def _end_following(self) -> None:
-        if self._follower is not None:
-            self._follower.cancel()
-            self._forget()
-
-    def _followed(self, follower: asyncio.Task[None]) -> None:
-        """A follower ends by being cancelled; any other end is a defect, which those who watch have to be told."""
-        if not follower.cancelled():
-            log.error("notices are not followed any more", exc_info=follower.exception())
-            self._forget()
-            self._tell()
-
     def _forget(self) -> None:
-        self._follower = None
         self._end = None
         self._newest.clear()
+        self._newest_states = 0
         self._shared = None

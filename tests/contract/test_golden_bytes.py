@@ -12,6 +12,7 @@ import pytest
 from cqrs.store import apply as apply_module
 from cqrs.store.server import DatabaseServer
 from cqrs.transport.grpc_channel import open_channel
+from database_service.go_contract import GO_CONTRACT
 from protocol.contact_pb2 import Contact, ContactReference
 from protocol.contact_read_pb2 import ListContactsFilter
 
@@ -41,7 +42,8 @@ async def call(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Call]:
     """Sends bytes to a method of the database service and returns the bytes it answers."""
     monkeypatch.setattr(apply_module, "now_ms", lambda: 1_764_000_000_500)
 
-    async with DatabaseServer("127.0.0.1:0").serving() as port, open_channel(f"127.0.0.1:{port}") as channel:
+    server = DatabaseServer("127.0.0.1:0", contract=GO_CONTRACT)
+    async with server.serving() as port, open_channel(f"127.0.0.1:{port}") as channel:
 
         async def send(method: str, payload: bytes) -> bytes:
             # Without serializers: bytes as they are.

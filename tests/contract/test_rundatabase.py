@@ -12,9 +12,12 @@ import grpc
 import pytest
 
 from protocol.contact_pb2 import Contact
-from protocol.contact_read_pb2 import ListContactsFilter, WatchRequest
+from protocol.contact_read_pb2 import ListContactsFilter
 from protocol.contact_read_pb2_grpc import ContactReaderStub
 from protocol.contact_write_pb2_grpc import ContactWriterStub
+from protocol.cqrs_read_pb2 import WatchRequest
+from protocol.cqrs_read_pb2_grpc import ReadServiceStub
+from tests.support.envelopes import name_of
 
 MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
 
@@ -59,16 +62,18 @@ def memory(tmp_path: Path) -> Iterator[RunDatabase]:
 def test_a_memory_store_serves_all_and_says_that_it_is_one(memory: RunDatabase, tmp_path: Path):
     line = memory.said()
     assert re.fullmatch(
-        r"serving protocol.ContactReader and protocol.ContactWriter on 127.0.0.1:\d+, contacts kept in memory\n", line
+        r"serving cqrs.ReadService, cqrs.WriteService, protocol.ContactReader and protocol.ContactWriter "
+        r"on 127.0.0.1:\d+, rows kept in memory\n",
+        line,
     )
     with grpc.insecure_channel(address_in(line)) as channel:
         read, write = ContactReaderStub(channel), ContactWriterStub(channel)
-        watching = read.WatchNotices(WatchRequest(after="0"))
+        watching = ReadServiceStub(channel).WatchNotices(WatchRequest(after="0"))
         assert next(watching).memory
         write.AddContact(Contact(name="Ada"))
         batch = next(watching)
         assert batch.memory
-        assert [notice.contact.name for notice in batch.notice] == ["Ada"]
+        assert [name_of(notice.state) for notice in batch.notice] == ["Ada"]
         (ada,) = read.ListContacts(ListContactsFilter(count=10)).contact
         assert ada.name == "Ada"
     memory.process.send_signal(signal.SIGTERM)

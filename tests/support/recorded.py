@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from cqrs.store.models import Kind, Notice
-from protocol.contact_write_pb2 import Command
-from tests.support.factories import id_of
+from protocol.cqrs_command_pb2 import Command
+from tests.support.envelopes import id_of
 
 
 def kinds(commands: Sequence[Command]) -> list[str]:

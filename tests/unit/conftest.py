@@ -1,12 +1,13 @@
 """What several tests of the database service need."""
 
+from typing import Any
+
 import pytest
 
 from cqrs.store import apply as apply_module
 from cqrs.store import unit_of_work
-from protocol.contact_pb2 import Contact as ContactMessage
-from protocol.contact_write_pb2 import Command
-from tests.support.factories import id_of
+from protocol.cqrs_command_pb2 import Command
+from tests.support.envelopes import id_of
 
 
 @pytest.fixture
@@ -23,10 +24,10 @@ def defects(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     ids: set[str] = set()
     real = unit_of_work.decide
 
-    def decide(contact: ContactMessage | None, command: Command):
+    def decide(state: Any | None, command: Command):
         if id_of(command) in ids:
             raise ZeroDivisionError("a planted defect")
-        return real(contact, command)
+        return real(state, command)
 
     monkeypatch.setattr(unit_of_work, "decide", decide)
     return ids

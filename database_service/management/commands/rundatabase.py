@@ -10,10 +10,11 @@ from django.core.management.base import BaseCommand, CommandError
 from cqrs.store.server import DatabaseServer
 from cqrs.transport.addresses import CannotListen
 from cqrs.transport.process import StartError, run
+from database_service.go_contract import GO_CONTRACT
 
 
 class Command(BaseCommand):
-    help = "Runs the database service: applies commands, answers reads, tells what became of commands."
+    help = "Runs the database service: applies commands, answers reads, streams notices."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--bind", default=settings.CONTACTS.database_bind, help="host:port (default: %(default)s)")
@@ -26,7 +27,7 @@ class Command(BaseCommand):
         contacts = settings.CONTACTS
         tokens = {"read_token": contacts.read_token, "write_token": contacts.write_token}
         keep = timedelta(days=contacts.keep_notices_days)
-        server = DatabaseServer(bind, serve, memory=memory, keep=keep, **tokens)
+        server = DatabaseServer(bind, serve, contract=GO_CONTRACT, memory=memory, keep=keep, **tokens)
         try:
             run(server.run(self.stdout.write))
         except CannotListen as error:

@@ -4,9 +4,9 @@ from tests.chaos.planted import manage
 
 
 def plant() -> None:
-    from cqrs.store.unit_of_work import Batch
+    from cqrs.store.unit_of_work import UnitOfWork
 
-    Batch._blocker = lambda _batch, _command_id: ""
+    UnitOfWork._blocker = lambda _work, _command_id: ""
 
 
 if __name__ == "__main__":

@@ -8,22 +8,24 @@ from tests.chaos.planted import manage
 def plant() -> None:
     from django.db import connections
 
-    from cqrs.store import rows
-    from cqrs.store.incoming import Offer
-    from cqrs.store.unit_of_work import Batch
+    from cqrs.aggregate import registry
+    from cqrs.store.incoming import IncomingCommand
+    from cqrs.store.unit_of_work import UnitOfWork
 
-    learn, take = Batch._learn, Batch._take
+    load, take = UnitOfWork._load, UnitOfWork._take
 
-    def learn_all(batch: Batch, offers: Sequence[Offer]) -> None:
-        learn(batch, offers)
-        batch._stored |= rows.contacts(batch._cursor, [offer.contact_id for offer in offers])
+    def load_all(work: UnitOfWork, commands: Sequence[IncomingCommand]) -> None:
+        load(work, commands)
+        for aggregate, declared in registry().items():
+            ids = [each.aggregate_id for each in commands if each.aggregate == aggregate]
+            work._stored[aggregate] |= declared.store.load(work._cursor, ids)
 
-    def take_again(batch: Batch, offer: Offer) -> Sequence[Offer]:
-        batch._settled.pop(offer.command_id, None)
-        return take(batch, offer)
+    def take_again(work: UnitOfWork, incoming: IncomingCommand) -> Sequence[IncomingCommand]:
+        work._settled.pop(incoming.command_id, None)
+        return take(work, incoming)
 
-    Batch._learn = learn_all
-    Batch._take = take_again
+    UnitOfWork._load = load_all
+    UnitOfWork._take = take_again
     # The schema would not have it.
     with connections["contacts"].cursor() as cursor:
         cursor.execute("DROP INDEX IF EXISTS notice_one_final_per_command")

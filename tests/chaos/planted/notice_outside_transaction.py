@@ -7,18 +7,18 @@ from tests.chaos.planted import manage
 
 
 def plant() -> None:
-    from cqrs.store import apply, rows
+    from cqrs.store import apply, command_writer, rows
     from cqrs.store.database import cursor
-    from cqrs.store.incoming import Offer
+    from cqrs.store.incoming import IncomingCommand
     from cqrs.store.messages import NoticeRow
     from cqrs.store.unit_of_work import Applied
 
-    insert, apply_offers = rows.insert_notices, apply._apply
+    insert, apply_commands = rows.insert_notices, apply.apply_incoming
     waiting: list[NoticeRow] = []
 
-    def apply_then_notice(offers: Sequence[Offer]) -> Applied:
+    def apply_then_notice(commands: Sequence[IncomingCommand]) -> Applied:
         waiting.clear()
-        applied = apply_offers(offers)
+        applied = apply_commands(commands)
         # A crash in between is rare; this makes it likely.
         time.sleep(0.03)
         with cursor() as on:
@@ -26,7 +26,7 @@ def plant() -> None:
         return applied
 
     rows.insert_notices = lambda _cursor, notices: waiting.extend(notices)
-    apply._apply = apply_then_notice
+    apply.apply_incoming = command_writer.apply_incoming = apply_then_notice
 
 
 if __name__ == "__main__":

@@ -8,17 +8,17 @@ from tests.e2e.altered import manage, told
 
 def alter() -> None:
     from cqrs.store import command_writer
+    from cqrs.store.incoming import IncomingCommand
     from cqrs.store.unit_of_work import Applied
-    from protocol.contact_write_pb2 import Command
 
-    apply = command_writer.apply
+    apply = command_writer.apply_incoming
 
-    def apply_slowly(commands: Sequence[Command]) -> Applied:
+    def apply_slowly(commands: Sequence[IncomingCommand]) -> Applied:
         if commands:
             time.sleep(float(told("slow") or 0))
         return apply(commands)
 
-    command_writer.apply = apply_slowly
+    command_writer.apply_incoming = apply_slowly
 
 
 if __name__ == "__main__":

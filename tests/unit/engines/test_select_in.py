@@ -8,9 +8,9 @@ from cqrs.store.apply import apply
 from cqrs.store.database import cursor
 from cqrs.store.models import Notice
 from database_service.models import Contact
-from protocol.contact_pb2 import RequestResponse
+from protocol.cqrs_read_pb2 import Key
 from protocol.rules import id_error
-from tests.support.factories import add, contact_of
+from tests.support.envelopes import add, contact_of
 
 pytestmark = pytest.mark.django_db(databases=["contacts"])
 
@@ -46,6 +46,6 @@ def test_a_text_that_no_column_of_ours_holds_is_not_found() -> None:
     assert id_error("one\0two")
     command = add("Ada")
     apply([command])
-    answer = batch_reads.read([contact_of(command) + "\0two"], []).contact[0]
-    assert answer.response.status == RequestResponse.ERROR
-    assert not answer.HasField("contact")
+    (answer,) = batch_reads.read([Key(aggregate="contact", id=contact_of(command) + "\0two")]).answer
+    assert answer.error.startswith("id must be")
+    assert not answer.state

@@ -12,9 +12,9 @@ from cqrs.store.database import ALIAS
 from cqrs.store.dead_letters import RETRIES
 from cqrs.store.models import Kind, Notice, ParkedCommand, Reason
 from database_service.models import Contact
-from protocol.contact_pb2 import Contact as ContactMessage
-from protocol.contact_write_pb2 import Command
-from tests.support.factories import add, cancelled, contact_of, delete, id_of, update
+from protocol.contact_pb2 import Contact as ContactState
+from protocol.cqrs_command_pb2 import Command
+from tests.support.envelopes import add, cancelled, contact_of, delete, id_of, name_of, update
 from tests.support.recorded import kinds
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["contacts"])
@@ -23,13 +23,13 @@ OUT_OF_INT64 = 2**63
 
 REFUSAL = {
     "sqlite": [
-        "CREATE TRIGGER refusal BEFORE INSERT ON notice WHEN NEW.name = 'refuse me' "
+        "CREATE TRIGGER refusal BEFORE INSERT ON notice WHEN NEW.summary = 'refuse me' "
         "BEGIN SELECT RAISE(ABORT, 'refused'); END"
     ],
     "postgresql": [
         "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN RAISE EXCEPTION 'refused'; END $$",
-        "CREATE TRIGGER refusal BEFORE INSERT ON notice FOR EACH ROW WHEN (NEW.name = 'refuse me') "
+        "CREATE TRIGGER refusal BEFORE INSERT ON notice FOR EACH ROW WHEN (NEW.summary = 'refuse me') "
         "EXECUTE FUNCTION refuse()",
     ],
 }
@@ -63,24 +63,27 @@ def test_a_contact_is_added_updated_and_deleted(clock: list[int]):
     assert (contact.name, contact.version, contact.added_by) == ("Grace", 2, 1)
     assert contact.last_updated.timestamp() == clock[0] / 1000
     (notice,) = applied.notices
-    assert notice.contact.name == "Grace"
-    assert notice.contact.last_updated.ToMilliseconds() == notice.committed_at.ToMilliseconds() == clock[0]
+    state = ContactState.FromString(notice.state)
+    assert (state.id, state.name, state.version, notice.version) == (contact_id, "Grace", 2, 2)
+    assert state.last_updated.ToMilliseconds() == notice.committed_at.ToMilliseconds() == clock[0]
 
     third = delete(contact_id, depends_on=id_of(second))
     (notice,) = apply([third]).notices
     assert not Contact.objects.exists()
-    assert (notice.contact.name, notice.contact.version) == ("Grace", 2), "deleted, it shows its last state"
-    assert notice.contact.last_updated.ToMilliseconds() == clock[0]
+    state = ContactState.FromString(notice.state)
+    assert (state.name, state.version, notice.version) == ("Grace", 2, 2), "deleted, it shows its last state"
+    assert state.last_updated.ToMilliseconds() == clock[0]
 
     assert kinds([first, second, third]) == ["0:ADDED", "1:UPDATED", "2:DELETED"]
-    assert Notice.objects.get(pk=1).actor == "root"
+    row = Notice.objects.get(pk=1)
+    assert (row.actor, row.aggregate, row.command_kind, row.summary) == ("root", "contact", "contact.add", "Ada")
 
 
 def test_one_batch_works_out_what_it_does_to_one_contact():
     first = add("Ada")
     contact_id = contact_of(first)
-    again = add("Ada again", contact_id=contact_id)
-    commands = [first, update(contact_id, "Grace"), add(contact_id=contact_id), delete(contact_id), again]
+    again = add("Ada again", aggregate_id=contact_id)
+    commands = [first, update(contact_id, "Grace"), add(aggregate_id=contact_id), delete(contact_id), again]
     commands += [update(contact_id, "Barbara", expected_version=1), update("nobody")]
     apply(commands)
     assert kinds(commands) == [
@@ -106,7 +109,7 @@ def test_a_contact_that_is_added_and_deleted_in_one_batch_leaves_nothing_but_its
 def test_a_stored_contact_that_is_deleted_and_added_again_in_one_batch_goes_to_the_end_of_the_list():
     first, second = add("Ada"), add("Grace")
     apply([first, second])
-    apply([delete(contact_of(first)), add("Ada again", contact_id=contact_of(first))])
+    apply([delete(contact_of(first)), add("Ada again", aggregate_id=contact_of(first))])
     assert list(Contact.objects.order_by("added_by").values_list("name", flat=True)) == ["Grace", "Ada again"]
 
 
@@ -117,9 +120,9 @@ def test_notices_are_numbered_without_gaps_over_batches():
 
 
 def test_a_foreign_command_gets_the_ids_it_lacks():
-    (notice,) = apply([Command(add=ContactMessage(name="Ada"))]).notices
+    (notice,) = apply([Command(kind="contact.add", body=ContactState(name="Ada").SerializeToString())]).notices
     contact = Contact.objects.get()
-    assert notice.contact_id == contact.pk
+    assert notice.aggregate_id == contact.pk
     assert notice.command_id
 
 
@@ -131,7 +134,7 @@ def test_a_rejection_is_recorded_with_its_reason_and_the_contact_as_it_is():
     row = Notice.objects.get(command_id=id_of(stale))
     assert row.reason == Reason.CONFLICT
     assert row.message == "the contact is at version 1, not 9"
-    assert (notice.contact.name, notice.contact.version) == ("Ada", 1)
+    assert (name_of(notice.state), notice.version) == ("Ada", 1)
 
 
 @pytest.mark.parametrize("bad", ["not an id", "x" * 5000, "\x00"])
@@ -139,7 +142,7 @@ def test_ids_that_are_none_are_rejected_under_one_that_is_and_known_when_sent_ag
     for _ in range(2):
         apply([update(bad, command_id=bad, depends_on=bad)])
     row = Notice.objects.get()
-    assert (row.kind, row.reason, row.contact_id, row.depends_on) == (Kind.REJECTED, Reason.INVALID, "", "")
+    assert (row.kind, row.reason, row.aggregate_id, row.depends_on) == (Kind.REJECTED, Reason.INVALID, "", "")
     assert len(row.command_id) == 36
 
 
@@ -179,7 +182,7 @@ def test_a_cancel_that_comes_late_changes_nothing():
 # In order
 
 
-def test_what_depends_on_an_unknown_command_is_left():
+def test_what_depends_on_an_unknown_command_is_deferred():
     applied = apply([update("ada", command_id="second", depends_on="first")])
     assert applied == ([], ["second"])
     assert not Notice.objects.exists()
@@ -192,7 +195,7 @@ def test_a_chain_in_any_order_within_a_batch_is_applied_in_its_order():
         chain.append(update(contact_of(first), str(place), depends_on=id_of(chain[-1]), expected_version=place))
     shuffled = random.Random(7).sample(chain, len(chain))
     applied = apply(shuffled)
-    assert applied.left == []
+    assert applied.deferred == []
     assert kinds(chain) == ["0:ADDED", *(f"{place}:UPDATED" for place in range(1, 40))]
 
 
@@ -203,11 +206,11 @@ def test_a_chain_that_comes_one_by_one_in_any_order_is_applied_in_its_order():
         chain.append(update(contact_of(first), str(place), depends_on=id_of(chain[-1]), expected_version=place))
     waiting = random.Random(3).sample(chain, len(chain))
     while waiting:
-        waiting = [command for command in waiting if apply([command]).left]
+        waiting = [command for command in waiting if apply([command]).deferred]
     assert kinds(chain) == ["0:ADDED", *(f"{place}:UPDATED" for place in range(1, 12))]
 
 
-def test_only_the_chain_that_lacks_a_link_is_left():
+def test_only_the_chain_that_lacks_a_link_is_deferred():
     first = add("Ada")
     cid = contact_of(first)
     lost = update(cid, "lost", depends_on=id_of(first))
@@ -215,15 +218,15 @@ def test_only_the_chain_that_lacks_a_link_is_left():
     fourth = update(cid, "fourth", depends_on=id_of(third))
     other = add("Bob")
     applied = apply([fourth, third, other, first])
-    assert sorted(applied.left) == sorted([id_of(third), id_of(fourth)])
+    assert sorted(applied.deferred) == sorted([id_of(third), id_of(fourth)])
     assert kinds([first, other]) == ["1:ADDED", "0:ADDED"]
-    assert apply([third, fourth, lost]).left == []
+    assert apply([third, fourth, lost]).deferred == []
     assert Contact.objects.get(pk=cid).name == "fourth"
 
 
-def test_the_same_waiting_command_twice_is_left_once():
+def test_the_same_waiting_command_twice_is_deferred_once():
     command = update("ada", depends_on="unknown")
-    assert apply([command, command]).left == [id_of(command)]
+    assert apply([command, command]).deferred == [id_of(command)]
 
 
 def test_what_depends_on_a_rejected_command_goes_on():
@@ -239,9 +242,9 @@ def test_a_cancelled_command_counts_as_settled_only_when_what_it_depended_on_is(
     second = update(cid, "second", depends_on=id_of(first))
     third = update(cid, "third", depends_on=id_of(second))
     apply([cancelled(second)])
-    assert apply([third]).left == [id_of(third)]
+    assert apply([third]).deferred == [id_of(third)]
     apply([first])
-    assert apply([third]).left == []
+    assert apply([third]).deferred == []
     assert kinds([first, second, third]) == ["1:CANCELLED", "0:ADDED", "2:UPDATED"]
 
 
@@ -254,8 +257,8 @@ def test_a_chain_of_cancelled_commands_is_followed_to_its_end_whatever_order_the
     last = update(cid, "last", depends_on=id_of(chain[-1]))
     for command in random.Random(5).sample(chain[1:], 5):
         apply([cancelled(command)])
-    assert apply([last]).left == [id_of(last)]
-    assert apply([last, first]).left == []
+    assert apply([last]).deferred == [id_of(last)]
+    assert apply([last, first]).deferred == []
     assert Contact.objects.get().name == "last"
 
 
@@ -263,8 +266,8 @@ def test_a_cancelled_command_of_the_same_batch_lets_through_only_what_may_go():
     first = add("Ada")
     second = update(contact_of(first), "second", depends_on=id_of(first))
     third = update(contact_of(first), "third", depends_on=id_of(second), expected_version=1)
-    assert apply([third, cancelled(second)]).left == [id_of(third)]
-    assert apply([third, first]).left == []
+    assert apply([third, cancelled(second)]).deferred == [id_of(third)]
+    assert apply([third, first]).deferred == []
     assert Contact.objects.get().name == "third"
 
 
@@ -273,7 +276,7 @@ def test_cancelled_commands_that_depend_on_each_other_end():
     one, two = update("a", command_id="one", depends_on="two"), update("a", command_id="two", depends_on="one")
     apply([cancelled(one)])
     apply([cancelled(two)])
-    assert apply([add(depends_on="one")]).left == []
+    assert apply([add(depends_on="one")]).deferred == []
 
 
 # Parked
@@ -284,7 +287,7 @@ def test_a_defective_command_is_parked_and_the_others_are_applied(defects: set[s
     defects.add(id_of(bad))
     applied = apply([good, bad, better])
     assert kinds([good, bad, better]) == ["0:ADDED", "1:PARKED", "2:ADDED"]
-    assert applied.left == []
+    assert applied.deferred == []
     row = ParkedCommand.objects.get()
     assert row.cause == "ZeroDivisionError: a planted defect"
     assert "in decide" in row.error, "it says where"
@@ -428,7 +431,11 @@ def test_when_nothing_can_be_committed_nothing_is_parked(statement: str, monkeyp
 def test_what_is_due_but_unsettled_waits_a_second(clock: list[int]):
     command = update("ada", depends_on="unknown")
     dead_letters.write(
-        [dead_letters.Parking(id_of(command), "ada", command.SerializeToString(), "cause", None, "", 1, first=True)],
+        [
+            dead_letters.Parking(
+                id_of(command), "contact", "ada", command.SerializeToString(), "cause", None, "", 1, first=True
+            )
+        ],
         clock[0],
     )
     clock[0] += 1000
@@ -441,38 +448,37 @@ def test_what_is_due_but_unsettled_waits_a_second(clock: list[int]):
 # Histories
 
 
-def test_a_command_whose_sender_has_seen_more_than_this_database_has_is_left():
+def test_a_command_whose_sender_has_seen_more_than_this_database_has_is_deferred():
     last = apply([add("Ada"), add("Grace")]).notices[-1]
-    contact_id = last.contact_id
+    contact_id = last.aggregate_id
     known = update(contact_id, "Grace H", seen=last.position)
-    assert apply([known]).left == []
+    assert apply([known]).deferred == []
 
     number, _, check = last.position.partition(".")
     for elsewhere in (f"{int(number) + 2}.{check}", f"{number}.{'0' * 12}", "no position"):
         stranger = update(contact_id, "too early", seen=elsewhere)
         follower = update(contact_id, "behind it", depends_on=id_of(stranger), seen=last.position)
         applied = apply([stranger, follower])
-        assert (applied.notices, applied.left) == ([], [id_of(stranger), id_of(follower)])
+        assert (applied.notices, applied.deferred) == ([], [id_of(stranger), id_of(follower)])
     assert Contact.objects.get(pk=contact_id).name == "Grace H"
 
 
 def test_what_the_history_has_is_known_whatever_its_sender_has_seen():
     command = add("Ada")
     apply([command])
-    known = ContactMessage(id=contact_of(command), name="Ada", meta=command.add.meta)
-    known.meta.seen = f"999.{'0' * 12}"
-    assert apply([Command(add=known)]) == ([], [])
+    command.meta.seen = f"999.{'0' * 12}"
+    assert apply([command]) == ([], [])
 
 
 def test_where_the_notice_is_not_kept_any_more_its_position_counts_as_known():
     first, second = apply([add("Ada"), add("Grace")]).notices
     Notice.objects.filter(number=first.number).delete()
-    assert apply([update(second.contact_id, "Grace H", seen=first.position)]).left == []
+    assert apply([update(second.aggregate_id, "Grace H", seen=first.position)]).deferred == []
 
 
 def test_what_is_parked_is_of_this_history_whatever_its_sender_has_seen(defects: set[str], clock: list[int]):
     seen = apply([add("Ada")]).notices[0]
-    command = update(seen.contact_id, "Grace", seen=seen.position)
+    command = update(seen.aggregate_id, "Grace", seen=seen.position)
     defects.add(id_of(command))
     apply([command])
     Notice.objects.filter(number=seen.number).update(committed_at=1)

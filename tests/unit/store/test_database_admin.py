@@ -7,14 +7,14 @@ from django.urls import reverse
 
 from cqrs.store import dead_letters, malformed
 from cqrs.store.apply import apply
-from cqrs.store.models import Undecodable
+from cqrs.store.models import MalformedMessage
 from cqrs.store.notices import head
-from protocol import contact_write_pb2
-from tests.support.factories import add, contact_of, update
+from protocol.cqrs_write_pb2 import Malformed
+from tests.support.envelopes import add, contact_of, update
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "contacts"])
 
-MODELS = ["notice", "parkedcommand", "undecodable", "databaseidentity"]
+MODELS = ["notice", "parkedcommand", "malformedmessage", "databaseidentity"]
 
 
 @pytest.fixture
@@ -30,11 +30,21 @@ def rows() -> dict[str, object]:
     command = add("Ada <b>Lovelace</b>", command_id="one")
     apply([command, update("nobody", command_id="two")])
     dead_letters.write(
-        [dead_letters.Parking("two", "ada", command.SerializeToString(), "a cause", ValueError(), "", 2, first=True)], 1
+        [
+            dead_letters.Parking(
+                "two", "contact", "ada", command.SerializeToString(), "a cause", ValueError(), "", 2, first=True
+            )
+        ],
+        1,
     )
-    malformed.record([contact_write_pb2.Undecodable(topic="CONTACT/ADD", payload=b"\xff" * 3000, reason="no Contact")])
+    malformed.record([Malformed(topic="CONTACT/ADD", payload=b"\xff" * 3000, reason="no Contact")])
     head()
-    return {"notice": 1, "parkedcommand": "two", "undecodable": Undecodable.objects.get().pk, "databaseidentity": 1}
+    return {
+        "notice": 1,
+        "parkedcommand": "two",
+        "malformedmessage": MalformedMessage.objects.get().pk,
+        "databaseidentity": 1,
+    }
 
 
 @pytest.mark.parametrize("model", MODELS)

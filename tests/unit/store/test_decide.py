@@ -4,29 +4,35 @@ import pytest
 
 from cqrs.store.decide import decide
 from protocol.contact_pb2 import Contact
-from protocol.contact_write_pb2 import Command
-from protocol.notice_pb2 import Notice
-from tests.support.factories import add, cancelled, contact_of, delete, update
+from protocol.cqrs_command_pb2 import Command
+from protocol.cqrs_notice_pb2 import Notice
+from tests.support.envelopes import add, cancelled, contact_of, delete, update
+from tests.support.envelopes import command as command_
 
 ADA = Contact(id="ada", name="Ada", version=3)
+
+
+def malformed(command: Command) -> Command:
+    command.body = b"\x0a\xff"
+    return command
 
 
 def test_an_add_makes_version_one_with_the_name_trimmed():
     command = add("  Ada Lovelace ")
     outcome = decide(None, command)
     assert outcome.kind == Notice.ADDED
-    assert outcome.contact == Contact(id=contact_of(command), name="Ada Lovelace", version=1)
+    assert outcome.state == Contact(id=contact_of(command), name="Ada Lovelace", version=1)
 
 
 def test_an_add_of_an_id_that_exists_is_a_conflict():
-    outcome = decide(ADA, add("Ada", contact_id="ada"))
-    assert (outcome.kind, outcome.reason, outcome.contact) == (Notice.REJECTED, Notice.CONFLICT, ADA)
+    outcome = decide(ADA, add("Ada", aggregate_id="ada"))
+    assert (outcome.kind, outcome.reason, outcome.state) == (Notice.REJECTED, Notice.CONFLICT, ADA)
 
 
 def test_an_update_makes_the_next_version_and_leaves_the_contact_it_was_given_alone():
     outcome = decide(ADA, update("ada", "Grace"))
     assert outcome.kind == Notice.UPDATED
-    assert outcome.contact == Contact(id="ada", name="Grace", version=4)
+    assert outcome.state == Contact(id="ada", name="Grace", version=4)
     assert Contact(id="ada", name="Ada", version=3) == ADA
 
 
@@ -64,15 +70,18 @@ def test_version_zero_is_a_version_that_no_contact_has():
         (add("x" * 201), "name must be at most 200 characters, not 201"),
         (update("ada", "a\x00b"), "name must not contain the control character U+0000"),
         (add(command_id="not an id"), "command id must be"),
-        (add(contact_id="-"), "contact id must be"),
+        (add(aggregate_id="-"), "contact id must be"),
         (update(""), "contact id must not be empty"),
         (delete("x" * 101), "contact id must be"),
         (update("ada", depends_on="?"), "depends_on must be"),
-        (Command(), "the command neither adds nor updates nor deletes"),
+        (command_(""), "the command has no kind"),
+        (command_("contact.frob"), "no command is called contact.frob"),
+        (command_("nobody.add"), "no command is called nobody.add"),
+        (malformed(add()), "the body of contact.add is no protocol.Contact"),
     ],
 )
 def test_bad_input_is_invalid_and_says_why(command: Command, message: str):
-    outcome = decide(ADA if command.HasField("update") else None, command)
+    outcome = decide(ADA if command.kind == "contact.update" else None, command)
     assert (outcome.kind, outcome.reason) == (Notice.REJECTED, Notice.INVALID)
     assert outcome.message.startswith(message)
 
@@ -80,4 +89,4 @@ def test_bad_input_is_invalid_and_says_why(command: Command, message: str):
 @pytest.mark.parametrize("command", [add(), add(" "), update("nobody"), delete("nobody")])
 def test_a_cancelled_command_is_cancelled_whatever_it_says(command: Command):
     outcome = decide(None, cancelled(command))
-    assert (outcome.kind, outcome.contact) == (Notice.CANCELLED, None)
+    assert (outcome.kind, outcome.state) == (Notice.CANCELLED, None)

@@ -13,8 +13,8 @@ from cqrs.store.errors import PositionInvalid, PositionTooOld, PositionUnknown
 from cqrs.store.models import DatabaseIdentity, Notice, ParkedCommand
 from cqrs.store.threads import DatabaseThreads
 from cqrs.transport.grpc_channel import MAX_MESSAGE
-from protocol import notice_pb2
-from tests.support.factories import add, cancelled, contact_of, id_of, update
+from protocol import cqrs_notice_pb2
+from tests.support.envelopes import add, cancelled, contact_of, id_of, update
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["contacts"])
 
@@ -92,19 +92,23 @@ def test_outcomes_are_the_newest_notices_of_the_commands_known():
     found = {
         notice.command_id: notice.kind for notice in notices.outcomes([id_of(c) for c in (first, second, third)]).notice
     }
-    assert found == {id_of(first): notice_pb2.Notice.ADDED, id_of(second): notice_pb2.Notice.CANCELLED}
+    assert found == {id_of(first): cqrs_notice_pb2.Notice.ADDED, id_of(second): cqrs_notice_pb2.Notice.CANCELLED}
 
 
 def test_the_outcome_of_a_parked_command_is_its_parking_until_it_is_settled():
     command = add(command_id="parked")
     (applied,) = apply([add()]).notices
-    Notice.objects.filter(number=applied.number).update(kind=notice_pb2.Notice.PARKED, command_id="parked")
+    Notice.objects.filter(number=applied.number).update(kind=cqrs_notice_pb2.Notice.PARKED, command_id="parked")
     ParkedCommand.objects.create(
-        command_id="parked", payload=command.SerializeToString(), parked_at=1, notice=applied.number
+        command_id="parked",
+        aggregate="contact",
+        payload=command.SerializeToString(),
+        parked_at=1,
+        notice=applied.number,
     )
-    assert [notice.kind for notice in notices.outcomes(["parked"]).notice] == [notice_pb2.Notice.PARKED]
+    assert [notice.kind for notice in notices.outcomes(["parked"]).notice] == [cqrs_notice_pb2.Notice.PARKED]
     apply([cancelled(command)])
-    assert [notice.kind for notice in notices.outcomes(["parked"]).notice] == [notice_pb2.Notice.CANCELLED]
+    assert [notice.kind for notice in notices.outcomes(["parked"]).notice] == [cqrs_notice_pb2.Notice.CANCELLED]
 
 
 def test_outcomes_of_more_commands_than_a_statement_can_ask_for():
@@ -114,7 +118,7 @@ def test_outcomes_of_more_commands_than_a_statement_can_ask_for():
 
 
 def test_a_batch_of_the_longest_notices_fits_in_a_message():
-    apply([add("\U0001f600" * 200, contact_id="c" * 100, command_id="d" * 100, actor="\U0001f600" * 150)])
+    apply([add("\U0001f600" * 200, aggregate_id="c" * 100, command_id="d" * 100, actor="\U0001f600" * 150)])
     Notice.objects.update(message="\U0001f600" * 500)
     batch = notices.after("0", 10)
     batch.notice.extend([batch.notice[0]] * (notices.MAX_BATCH - 1))

@@ -7,9 +7,9 @@ from cqrs.store.apply import apply
 from cqrs.store.models import ParkedCommand
 from cqrs.store.preview import asks_for, preview
 from database_service.models import Contact
-from protocol.contact_write_pb2 import Command
-from protocol.notice_pb2 import Notice
-from tests.support.factories import add, contact_of, delete, id_of, update
+from protocol.cqrs_command_pb2 import Command
+from protocol.cqrs_notice_pb2 import Notice
+from tests.support.envelopes import add, contact_of, delete, id_of, name_of, update
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["contacts"])
 
@@ -32,13 +32,13 @@ def test_a_preview_says_what_applying_then_does(defects: set[str]):
         add("Eve"),
     ]
     previews = preview(park(defects, *commands))
-    assert [each.contact.name if each.contact else "" for each in previews] == ["Ada", "Bob", "", ""]
+    assert [each.state.name if each.state else "" for each in previews] == ["Ada", "Bob", "", ""]
     assert Contact.objects.count() == 2, "nothing changed yet"
     ParkedCommand.objects.all().delete()
     for each, notice in zip(previews, apply(commands).notices, strict=True):
         assert each.outcome.kind == notice.kind
         assert each.outcome.message == notice.message
-        assert each.outcome.contact is None or each.outcome.contact.name == notice.contact.name
+        assert each.outcome.state is None or each.outcome.state.name == name_of(notice.state)
 
 
 def test_several_of_one_contact_are_previewed_one_after_the_other(defects: set[str]):
@@ -73,7 +73,7 @@ def test_an_amended_command_is_previewed_in_place_of_the_parked_one(defects: set
     assert preview(rows)[0].outcome.kind == Notice.REJECTED
     amended = update(contact_of(first), "Grace", expected_version=1, command_id=id_of(stale))
     (each,) = preview(rows, {id_of(stale): amended})
-    assert (each.outcome.kind, decide_module.after(each.contact, each.outcome).version) == (Notice.UPDATED, 2)
+    assert (each.outcome.kind, decide_module.after(each.state, each.outcome).version) == (Notice.UPDATED, 2)
 
 
 def test_a_command_is_put_in_words():

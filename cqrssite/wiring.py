@@ -15,6 +15,7 @@ from asgiref.sync import sync_to_async
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from contacts_read.go_contract import ContractReads
 from cqrs.journal.errors import JournalUnavailable
 from cqrs.journal.journal import Journal
 from cqrs.journal.relay import CommandPublisher
@@ -78,7 +79,7 @@ class Gateway:
         self._closing = contextlib.AsyncExitStack()
         self.owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self.foreign_writer = contacts.single_messages
-        self.reader = ReadClient(contacts.reader_address, token=contacts.read_token)
+        self.reader = ReadClient(contacts.reader_address, token=contacts.read_token, fallback=ContractReads())
         self.journal = Journal(contacts.delay, contacts.journal_limit, self.owner)
         self.recognition = Recognition(
             self.journal,
@@ -90,7 +91,7 @@ class Gateway:
         self.feed = NoticeFeed(
             self.reader,
             on_notices=[self.recognition.hear, self.journal.settle],
-            on_greeting=self.recognition.greet,
+            on_connected=self.recognition.greet,
             on_state=self._note_notices,
         )
         self.link = MqttLink(

@@ -24,7 +24,7 @@ class ContractReads:
             reply = await connection.call(_GET, ContactReference(id=key.id), ends)
             # An ERROR means here that there is no such contact.
             return reply.contact if reply.response.status == RequestResponse.OK else None
-        reply = await connection.call(_LIST, ListContactsFilter(count=key.count), ends)
+        reply = await connection.call(_LIST, ListContactsFilter(count=key.most), ends)
         if reply.response.status != RequestResponse.OK:
             raise ReadError(f"contacts cannot be listed: {reply.response.Message}")
         return reply.contact

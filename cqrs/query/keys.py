@@ -30,16 +30,10 @@ class First(NamedTuple):
     """The states of the first so many, in the order they were added."""
 
     aggregate: str
-    count: int
-
-    @property
-    def most(self) -> int:
-        """States that the answer has at most."""
-        return self.count
+    most: int
 
     def add_to(self, request: ReadRequest) -> None:
-        key = request.key.add(aggregate=self.aggregate)
-        key.page.count = self.count
+        request.key.add(aggregate=self.aggregate).page.count = self.most
 
     def value_of(self, answer: Answer, parse: Parse) -> Any:
         return [parse(state) for state in answer.state]

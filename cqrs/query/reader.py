@@ -91,7 +91,7 @@ class ReaderServer:
         channel, path = self._channel, service + method.name
         if method.client_streaming:
             # `ReadEach` is a stream of `Read`.
-            plain = channel.unary_unary(path.removesuffix("Each"))
+            plain: Any = channel.unary_unary(path.removesuffix("Each"))
             return grpc.stream_stream_rpc_method_handler(self._each(StreamedCall(channel.stream_stream(path), plain)))
         if method.server_streaming:
             return grpc.unary_stream_rpc_method_handler(self._stream(channel.unary_stream(path)))

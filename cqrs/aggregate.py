@@ -128,6 +128,11 @@ class Aggregate:
         """The names of a verb's own arguments, in the order of its body's fields."""
         return [each.name for each in verb.body.DESCRIPTOR.fields if each.name not in OWN_FIELDS]
 
+    @property
+    def label(self) -> str:
+        """Its name in a sentence: "the blog post is at version 2"."""
+        return self.name.replace("_", " ")
+
     def missing(self, aggregate_id: str) -> str:
         """What is said where none has this id."""
         return f"{self.noun or self.name} with id {aggregate_id} not found"

@@ -3,7 +3,8 @@
 /readyz answers 200 with status "ready", or "degraded" while all is served but something is amiss: the broker is away
 (mutations are accepted and flow when it is back), the read side knows only the contract (no notices, no outcomes), or
 the database was reset or restored (mutations are accepted and wait until an operator has decided).
-It answers 503 with status "unavailable" when mutations cannot be journaled or contacts cannot be read.
+It answers 503 with status "unavailable" when mutations cannot be journaled, which is found out by writing to the
+journal, or when aggregates cannot be read.
 """
 
 import asyncio
@@ -12,15 +13,19 @@ from typing import NamedTuple
 
 import orjson
 
+from cqrs.aggregate import registry
 from cqrs.journal.errors import CommandError
 from cqrs.query.errors import ReadError
 from cqrs.transport.grpc_server import is_healthy
 from cqrssite.asgi_apps import Receive, Scope, Send
 from cqrssite.wiring import Gateway, GatewayNotOpen
 
-# An id that no contact has; asking for it reaches the database service through the reader.
+# An id that no aggregate has; asking for it reaches the database service through the reader.
 _NOBODY = "readyz"
+# Seconds that a part may take to answer.
 _WITHIN = 1.0
+# Seconds between two writes to the journal, at least: each waits for the disk.
+_WRITE_EVERY = 1.0
 
 
 class Part(NamedTuple):
@@ -40,8 +45,10 @@ class Probes:
         reader_address: str,
         *,
         healthy: Callable[[str], Awaitable[bool]] = is_healthy,
+        write_every: float = _WRITE_EVERY,
     ) -> None:
         self._gateway = gateway
+        self._journal = _JournalCheck(write_every)
         self._reader_address = reader_address
         self._healthy = healthy
         self._checking: asyncio.Task[dict[str, Part]] | None = None
@@ -76,7 +83,7 @@ class Probes:
         return await asyncio.shield(self._checking)
 
     async def _check(self, gateway: Gateway) -> dict[str, Part]:
-        journal, (reader, database) = await asyncio.gather(_journal(gateway), self._read_side(gateway))
+        journal, (reader, database) = await asyncio.gather(self._journal.part(gateway), self._read_side(gateway))
         return {
             "journal": journal,
             "broker": _broker(gateway),
@@ -89,7 +96,7 @@ class Probes:
     async def _read_side(self, gateway: Gateway) -> tuple[Part, Part]:
         """The reader and, behind it, the database service."""
         try:
-            await gateway.reader.get_contact(_NOBODY, timeout=_WITHIN)
+            await gateway.reader.get(next(iter(registry()), ""), _NOBODY, timeout=_WITHIN)
         except ReadError as error:
             if await self._healthy(self._reader_address):
                 return Part(True, True), Part(False, True, f"the reader cannot read: {error}")
@@ -98,15 +105,26 @@ class Probes:
         return Part(True, True), Part(True, True)
 
 
-async def _journal(gateway: Gateway) -> Part:
-    try:
-        async with asyncio.timeout(_WITHIN):
-            await gateway.journal.is_pending(_NOBODY)
-    except TimeoutError:
-        return Part(False, True, f"does not answer within {_WITHIN:g} s")
-    except CommandError as error:
-        return Part(False, True, str(error))
-    return Part(True, True)
+class _JournalCheck:
+    """Whether the journal can be written. A write that hangs is waited for, not joined by another."""
+
+    def __init__(self, every: float) -> None:
+        self._every = every
+        self._began = 0.0
+        self._writing: asyncio.Task[None] | None = None
+
+    async def part(self, gateway: Gateway) -> Part:
+        now = asyncio.get_running_loop().time()
+        if self._writing is None or (self._writing.done() and now - self._began >= self._every):
+            self._began = now
+            self._writing = asyncio.create_task(gateway.journal.check_writable(), name="readyz journal")
+        done, _ = await asyncio.wait([self._writing], timeout=_WITHIN)
+        if not done:
+            return Part(False, True, f"is not written within {_WITHIN:g} s")
+        error = None if self._writing.cancelled() else self._writing.exception()
+        if error is not None and not isinstance(error, CommandError):
+            raise error
+        return Part(error is None, True, "" if error is None else str(error))
 
 
 def _broker(gateway: Gateway) -> Part:

@@ -13,6 +13,7 @@ from typing import Self
 
 from asgiref.sync import sync_to_async
 
+from contacts_read.go_contract import ContractReads
 from cqrs.engines import engine_of
 from cqrs.journal.errors import JournalUnavailable
 from cqrs.journal.journal import Journal
@@ -75,7 +76,7 @@ class Gateway:
         self._closing = contextlib.AsyncExitStack()
         self.owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self.foreign_writer = contacts.single_messages
-        self.reader = ReadClient(contacts.reader_address, token=contacts.read_token)
+        self.reader = ReadClient(contacts.reader_address, token=contacts.read_token, fallback=ContractReads())
         self.journal = Journal(contacts.delay, contacts.journal_limit, self.owner)
         self.recognition = Recognition(
             self.journal,
@@ -87,7 +88,7 @@ class Gateway:
         self.feed = NoticeFeed(
             self.reader,
             on_notices=[self.recognition.hear, self.journal.settle],
-            on_greeting=self.recognition.greet,
+            on_connected=self.recognition.greet,
             on_state=self._note_notices,
         )
         self.link = MqttLink(

@@ -10,7 +10,7 @@ from typing import Self, TypeVar
 from django.db import DatabaseError, connections
 from django.db.backends.utils import CursorWrapper
 
-from cqrs.journal import rows, tracked_history
+from cqrs.journal import rows, tracked_history, write_check
 from cqrs.journal.committer import Committer
 from cqrs.journal.completions import Outcomes
 from cqrs.journal.entry import Accepted, Entry
@@ -223,6 +223,10 @@ class Journal:
                 if row.state == State.QUEUED:
                     await listener.next
                 return self._outcomes.show(row, listener)
+
+    async def check_writable(self) -> None:
+        """Returns once a row is committed by the thread that commits every command. Raises JournalUnavailable."""
+        await self._committer.call(write_check.write)
 
     # What publisher, sweep and retention need. All raise JournalUnavailable.
 

@@ -2,9 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 
 from cqrs.query.errors import (
     ExtensionMissing,
@@ -18,7 +21,7 @@ from cqrs.transport.backoff import Backoff, describe
 from cqrs.transport.credentials import metadata_of
 from cqrs.transport.grpc_channel import open_channel
 from cqrs.transport.persistent_calls import StreamedCall
-from protocol.contact_read_pb2_grpc import ContactReaderStub
+from protocol.cqrs_read_pb2 import DESCRIPTOR, ReadReply, ReadRequest
 
 _AWAY = {
     grpc.StatusCode.UNAVAILABLE,
@@ -35,22 +38,49 @@ _POSITION = {
 }
 
 
+class Method(NamedTuple):
+    """An RPC."""
+
+    name: str
+    path: str
+    request: type[Message]
+    reply: type[Message]
+
+    @classmethod
+    def of(cls, service: ServiceDescriptor, name: str) -> Self:
+        method = service.methods_by_name[name]
+        path = f"/{service.full_name}/{name}"
+        return cls(name, path, GetMessageClass(method.input_type), GetMessageClass(method.output_type))
+
+    def on(self, kind: Any) -> Any:
+        """The method as a callable of a channel. kind: how the channel makes one, for example its `unary_unary`."""
+        encode = self.request.SerializeToString
+        return kind(self.path, request_serializer=encode, response_deserializer=self.reply.FromString)
+
+
+SERVICE = DESCRIPTOR.services_by_name["ReadService"]
+
+_READ = Method.of(SERVICE, "Read")
+_READ_EACH = Method.of(SERVICE, "ReadEach")
+
+
 class Connection:
-    """Calls the `ContactReader` at `address`; opened and closed on one event loop, which its channel belongs to."""
+    """Calls the reader at `address`; opened and closed on one event loop, which its channel belongs to."""
 
     def __init__(self, address: str, token: str = "") -> None:
         self.address = address
         self._metadata = metadata_of(token)
         self._channel: grpc.aio.Channel | None = None
-        self._stub: Any = None
+        # By path; those of `Read` go over streams.
+        self._calls: dict[str, Any] = {}
         # Why the last call failed, "" after one that did not.
         self._trouble = ""
 
     def open(self) -> None:
         """Begins to connect with the first call; does not wait for the reader."""
-        self._channel = open_channel(self.address)
-        self._stub = ContactReaderStub(self._channel)
-        self._stub.Read = StreamedCall(self._stub.ReadEach, self._stub.Read)
+        channel = self._channel = open_channel(self.address)
+        streamed = StreamedCall(_READ_EACH.on(channel.stream_stream), _READ.on(channel.unary_unary))
+        self._calls = {_READ.path: streamed}
 
     async def close(self) -> None:
         """Ends all calls. What is called from now on raises ReaderUnavailable."""
@@ -58,17 +88,25 @@ class Connection:
         if channel is not None:
             await channel.close()
 
-    async def call(self, method: str, request: Any, ends: float, *, positioned: bool = False) -> Any:
+    async def read(self, request: ReadRequest, ends: float) -> ReadReply:
+        """The answers to many keys; otherwise as `call`."""
+        reply: ReadReply = await self.call(_READ, request, ends)
+        return reply
+
+    async def call(self, method: Method, request: Message, ends: float, *, positioned: bool = False) -> Any:
         """The answer of a unary RPC, until `ends` on the loop's clock: all reads can be repeated, so UNAVAILABLE is.
 
         positioned: the request names a position, which may be refused (PositionRefused).
         """
         now = asyncio.get_running_loop().time
-        rpc = getattr(self._opened(), method)
+        channel = self._opened()
+        call = self._calls.get(method.path)
+        if call is None:
+            call = self._calls[method.path] = method.on(channel.unary_unary)
         backoff = Backoff(0.05, 0.25)
         while (left := ends - now()) > 0:
             try:
-                answer = await rpc(request, timeout=left, metadata=self._metadata)
+                answer = await call(request, timeout=left, metadata=self._metadata)
             except grpc.aio.AioRpcError as error:
                 pause = backoff.next()
                 if error.code() is grpc.StatusCode.UNAVAILABLE:
@@ -76,7 +114,7 @@ class Connection:
                     if now() + pause < ends:
                         await asyncio.sleep(pause)
                         continue
-                raise self._translated(error, method, positioned) from error
+                raise self._translated(error, method.name, positioned) from error
             except asyncio.CancelledError:
                 self._refuse_if_closed()
                 raise
@@ -84,9 +122,9 @@ class Connection:
             return answer
         raise self.late()
 
-    async def stream(self, method: str, request: Any, first_within: float) -> AsyncGenerator[Any]:
+    async def stream(self, method: Method, request: Message, first_within: float) -> AsyncGenerator[Any]:
         """The answers of a streaming RPC that names a position; the first has to come within so many seconds."""
-        call = getattr(self._opened(), method)(request, metadata=self._metadata)
+        call = method.on(self._opened().unary_stream)(request, metadata=self._metadata)
         try:
             try:
                 async with asyncio.timeout(first_within):
@@ -98,7 +136,7 @@ class Connection:
                 yield answer
                 answer = await call.read()
         except grpc.aio.AioRpcError as error:
-            raise self._translated(error, method, positioned=True) from error
+            raise self._translated(error, method.name, positioned=True) from error
         except asyncio.CancelledError:
             self._refuse_if_closed()
             raise
@@ -115,10 +153,10 @@ class Connection:
         """The error of a read before the connection is opened or after it is closed."""
         return ReaderUnavailable(f"the connection to the reader at {self.address} is closed")
 
-    def _opened(self) -> Any:
+    def _opened(self) -> grpc.aio.Channel:
         if self._channel is None:
             raise self.closed()
-        return self._stub
+        return self._channel
 
     def _refuse_if_closed(self) -> None:
         """Closing the channel cancels its calls, which looks as if the caller had been cancelled."""

@@ -1,4 +1,4 @@
-"""The notices of the database, heard once a process and handed to any number of subscribers."""
+"""The notices of the database, received once a process and passed to any number of subscribers."""
 
 import asyncio
 import contextlib
@@ -18,19 +18,19 @@ from cqrs.query.errors import (
 )
 from cqrs.query.history import History
 from cqrs.transport.backoff import keep
-from protocol.notice_pb2 import Notice, NoticeBatch
+from protocol.cqrs_notice_pb2 import Notice, NoticeBatch
 
 log = logging.getLogger("cqrs.query.feed")
 
 State: TypeAlias = Literal["connecting", "live", "missing"]
 
-# Notices that a subscriber who missed them reads at once.
+# Missed notices that a subscriber reads at once.
 PAGE = 500
 # A peer that knows only the contract is asked again after so many seconds: it may be replaced.
 ASK_AGAIN = 3.0
 
 
-def _ignore(_told: str) -> None: ...
+def _ignore(_news: str) -> None: ...
 
 
 class NoticeFeed:
@@ -38,7 +38,7 @@ class NoticeFeed:
 
     keep: how many of the last notices stay in memory, for subscribers that come back or fall behind.
     on_notices: called with each batch before any subscriber gets it; must not block.
-    on_greeting: called with the first batch of each connection: whose notices these are, and where they end.
+    on_connected: called with the first batch of each connection: the database's identity and the newest position.
     on_state: called with each new state: "connecting", "live", "missing" (the peer knows only the contract).
     on_history_lost: called with the reason when the feed cannot be continued where it was.
     """
@@ -49,21 +49,21 @@ class NoticeFeed:
         *,
         keep: int = 10_000,
         on_notices: Sequence[Callable[[Sequence[Notice]], None]] = (),
-        on_greeting: Callable[[NoticeBatch], None] = lambda _batch: None,
+        on_connected: Callable[[NoticeBatch], None] = lambda _batch: None,
         on_state: Callable[[State], None] = _ignore,
         on_history_lost: Callable[[str], None] = _ignore,
     ) -> None:
         self._reader = reader
         self._on_notices = list(on_notices)
-        self._on_greeting = on_greeting
+        self._on_connected = on_connected
         self._on_state = on_state
         self._on_history_lost = on_history_lost
         self._state: State = "connecting"
-        # Heard live, and read by subscribers that missed more than that.
+        # Received live, and read by subscribers that missed more than that.
         self._recent = History(keep)
         self._past = History(keep)
         self._reads_past = asyncio.Lock()
-        # Of the last notice heard; before the first one, of the newest there was. None: nothing heard yet.
+        # Of the last notice received; before the first one, of the newest there was. None: nothing received yet.
         self._position: str | None = None
         self._number: int | None = None
         self._database = ""
@@ -76,16 +76,16 @@ class NoticeFeed:
 
     @property
     def state(self) -> State:
-        """Whether notices are heard."""
+        """Whether notices are received."""
         return self._state
 
     @property
     def head(self) -> str:
-        """The position of the last notice heard; "" before the first connection."""
+        """The position of the last notice received; "" before the first connection."""
         return self._position or ""
 
     async def run(self) -> None:
-        """Hears notices until it is cancelled."""
+        """Receives notices until it is cancelled."""
         await keep(self._session, what=f"the notices of the reader at {self._reader.address}", errors=(ReadError,))
 
     def subscribe(self, after: str | None = None) -> AsyncGenerator[Notice]:
@@ -103,7 +103,7 @@ class NoticeFeed:
     async def _follow(self, position: str | None, lost: int) -> AsyncGenerator[Notice]:
         is_live = False
         while True:
-            # Before looking: what changes while this looks is not slept through.
+            # Before looking: a change meanwhile is not slept through.
             changed = self._changed
             if self._lost != lost and position is not None:
                 raise copy.copy(self._why_lost)
@@ -126,11 +126,11 @@ class NoticeFeed:
                     yield notice
                 position = page[-1].position
             else:
-                # Nothing follows it, and it is not the last one heard: it is one that will be heard soon.
+                # Nothing follows the position, and it is not the last one received: its notice will be received soon.
                 await changed.wait()
 
     async def _missed(self, position: str) -> Sequence[Notice]:
-        """A page of notices after a position; one at a time, so that a thousand who missed the same read it once."""
+        """A page of notices after a position; one at a time, so that a thousand subscribers read the same page once."""
         async with self._reads_past:
             if page := self._past.page(position, PAGE):
                 return page
@@ -142,7 +142,7 @@ class NoticeFeed:
                     position = notice.position
             return batch.notice
 
-    # --- Hearing
+    # --- Receiving
 
     async def _session(self, connected: Callable[[], None]) -> None:
         """Watches until the reader goes away."""
@@ -167,20 +167,20 @@ class NoticeFeed:
         async with contextlib.aclosing(self._reader.watch_notices(self.head)) as batches:
             async for batch in batches:
                 if self._state != "live":
-                    self._greet(batch)
+                    self._check_database(batch)
                     connected()
                 self._take(batch)
                 self._become("live")
 
-    def _greet(self, batch: NoticeBatch) -> None:
-        """Takes note of whose notices these are. Raises PositionUnknown when they are of another database."""
+    def _check_database(self, batch: NoticeBatch) -> None:
+        """Notes the database of the notices. Raises PositionUnknown when they are of another database."""
         if self._database and batch.database != self._database:
             raise PositionUnknown(f"the database is {batch.database} now, it was {self._database}")
         self._database, self._is_memory = batch.database, batch.memory
-        self._on_greeting(batch)
+        self._on_connected(batch)
 
     def _take(self, batch: NoticeBatch) -> None:
-        """Remembers what is new and tells of it. Raises ReadError at a gap, so that it is read again."""
+        """Remembers new notices and passes them on. Raises ReadError at a gap, so that it is read again."""
         fresh: list[Notice] = []
         number = self._number
         for notice in batch.notice:
@@ -196,12 +196,12 @@ class NoticeFeed:
                 self._recent.add(self._position, notice)
             self._position, self._number = notice.position, notice.number
         if fresh:
-            for tell in self._on_notices:
-                tell(fresh)
+            for on_notices in self._on_notices:
+                on_notices(fresh)
         self._wake()
 
     def _lose(self, error: PositionRefused) -> None:
-        """Ends the history and all subscriptions to it; the next watch begins with what is new then."""
+        """Ends the history and all subscriptions to it; the next watch begins with the notices from then on."""
         # A memory store ends with its process: nothing that anyone had promised to keep.
         level = logging.INFO if self._is_memory else logging.ERROR
         log.log(level, "the notices of the reader at %s cannot be continued: %s", self._reader.address, error)

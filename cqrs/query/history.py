@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 
-from protocol.notice_pb2 import Notice
+from protocol.cqrs_notice_pb2 import Notice
 
 
 class History:

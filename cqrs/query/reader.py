@@ -3,34 +3,33 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Never, TypeAlias
 
 import grpc
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 from cqrs.transport.credentials import metadata_of
 from cqrs.transport.grpc_channel import open_channel
 from cqrs.transport.grpc_server import grpc_server
 from cqrs.transport.persistent_calls import StreamedAnswers, StreamedCall
 from cqrs.transport.process import stop_signal
-from protocol import contact_read_pb2
+from protocol import cqrs_read_pb2
 
 log = logging.getLogger("cqrs.query.reader")
 
-_SERVICE = contact_read_pb2.DESCRIPTOR.services_by_name["ContactReader"]
-
-# The calls that streams are made of.
-_PLAIN = {f"/{_SERVICE.full_name}/ReadEach": f"/{_SERVICE.full_name}/Read"}
+SERVICE = cqrs_read_pb2.DESCRIPTOR.services_by_name["ReadService"]
 
 _Context: TypeAlias = grpc.aio.ServicerContext[bytes, bytes]
 
 
 class ReaderServer:
-    """Serves `protocol.ContactReader` on `bind` from the database service at `database`.
+    """Serves `cqrs.ReadService` on `bind` from the database service at `database`.
 
-    What it does not understand it passes on: unknown fields, statuses and their details arrive unchanged, so that a
-    database that knows only the contract is recognised through it. UNAVAILABLE while the database is away.
-    token, database_token: what callers have to send, and what the database asks for; "": none.
+    Messages, statuses and their details pass unchanged, so that a database that knows only a contract is recognised
+    through the reader. UNAVAILABLE while the database is away.
+    contracts: services of contracts that are served besides.
+    token, database_token: the token that callers have to send, and the one that the database asks for; "": none.
     deadline: seconds that a call, or a request on a stream, may take, less when the caller gives less; streams last
     until either side ends them.
     max_calls: calls under way, streams among them; max_watchers: streams of notices. More get RESOURCE_EXHAUSTED.
@@ -41,6 +40,7 @@ class ReaderServer:
         bind: str,
         database: str,
         *,
+        contracts: Sequence[ServiceDescriptor] = (),
         token: str = "",
         database_token: str = "",
         deadline: float = 5.0,
@@ -48,6 +48,7 @@ class ReaderServer:
         max_watchers: int = 200,
     ) -> None:
         self._bind, self._database = bind, database
+        self._services = (SERVICE, *contracts)
         self._token = token
         self._metadata = metadata_of(database_token)
         self._deadline = deadline
@@ -67,12 +68,12 @@ class ReaderServer:
     async def serving(self) -> AsyncIterator[int]:
         """Serves within the context, and yields the port."""
         async with open_channel(self._database) as self._channel:
-            watching = asyncio.create_task(self._tell_of_database(), name="database connection")
+            watching = asyncio.create_task(self._log_connection(), name="database connection")
             try:
                 async with grpc_server(
                     self._bind,
                     self._register,
-                    tokens={_SERVICE.full_name: self._token},
+                    tokens={service.full_name: self._token for service in self._services},
                     before_stop=self._end_streams,
                     max_calls=self._max_calls,
                 ) as port:
@@ -82,21 +83,19 @@ class ReaderServer:
                 await asyncio.wait([watching])
 
     def _register(self, server: grpc.aio.Server) -> None:
-        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
-        for method in _SERVICE.methods:
-            path = f"/{_SERVICE.full_name}/{method.name}"
-            if method.client_streaming:
-                each = self._each(
-                    StreamedCall(self._channel.stream_stream(path), self._channel.unary_unary(_PLAIN[path]))
-                )
-                handlers[method.name] = grpc.stream_stream_rpc_method_handler(each)
-            elif method.server_streaming:
-                stream = self._stream(self._channel.unary_stream(path))
-                handlers[method.name] = grpc.unary_stream_rpc_method_handler(stream)
-            else:
-                call = self._call(self._channel.unary_unary(path))
-                handlers[method.name] = grpc.unary_unary_rpc_method_handler(call)
-        server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(_SERVICE.full_name, handlers)])
+        for service in self._services:
+            handlers = {method.name: self._handler(f"/{service.full_name}/", method) for method in service.methods}
+            server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service.full_name, handlers)])
+
+    def _handler(self, service: str, method: MethodDescriptor) -> Any:
+        channel, path = self._channel, service + method.name
+        if method.client_streaming:
+            # `ReadEach` is a stream of `Read`.
+            plain: Any = channel.unary_unary(path.removesuffix("Each"))
+            return grpc.stream_stream_rpc_method_handler(self._each(StreamedCall(channel.stream_stream(path), plain)))
+        if method.server_streaming:
+            return grpc.unary_stream_rpc_method_handler(self._stream(channel.unary_stream(path)))
+        return grpc.unary_unary_rpc_method_handler(self._call(channel.unary_unary(path)))
 
     def _call(self, database: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]) -> Any:
         async def call(request: bytes, context: _Context) -> bytes:
@@ -133,7 +132,7 @@ class ReaderServer:
             except grpc.aio.AioRpcError as error:
                 await self._abort(error, context)
             except asyncio.CancelledError:
-                # Cancelled from here: the stream ends well. Otherwise the caller has left.
+                # Cancelled by this server, the stream ends well; otherwise the caller has left.
                 if not self._is_stopping:
                     raise
             finally:
@@ -156,8 +155,8 @@ class ReaderServer:
         for watch in self._watches:
             watch.cancel()
 
-    async def _tell_of_database(self) -> None:
-        """Keeps connecting, and says in one line that the database is away, and in one that it is there."""
+    async def _log_connection(self) -> None:
+        """Keeps connecting, and logs each loss and each return of the database in one line."""
         is_there: bool | None = None
         while True:
             state = self._channel.get_state(try_to_connect=True)

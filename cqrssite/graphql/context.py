@@ -1,4 +1,4 @@
-"""What a resolver is given besides its arguments: the services, who asks, and what it may still spend."""
+"""The context of a resolver: the services, the actor, and how much the operation may still list."""
 
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -9,11 +9,11 @@ from cqrs.query.feed import NoticeFeed
 from cqrssite.graphql.errors import BadInput
 
 MAX_LISTED = 10_000
-"""Contacts that one operation may list, all of its `listContacts` together."""
+"""Aggregates that one operation may list, all of its lists together."""
 
 
 class Services(Protocol):
-    """What the schema needs of the gateway."""
+    """The part of the gateway that the schema needs."""
 
     @property
     def reader(self) -> ReadClient: ...
@@ -49,25 +49,16 @@ class Context:
         return self._gateway()
 
     async def actor(self) -> str:
-        """The username of who asks, looked up when first needed; empty: nobody is logged in."""
+        """The user who asks, looked up when first needed; empty: nobody is logged in."""
         if self._actor is None:
             self._actor = await self._find_actor()
         return self._actor
 
-    def spend(self, count: int) -> None:
-        """Notes that `count` contacts are to be listed. Raises BadInput when that is more than one operation may."""
+    def spend(self, count: int, what: str) -> None:
+        """Notes that `count` of `what` are to be listed. Raises BadInput when that is more than one operation may."""
         self._listed += count
         if self._listed > MAX_LISTED:
-            raise BadInput(f"one operation may list at most {MAX_LISTED} contacts, counting each listContacts")
-
-
-class Info:
-    """What resolvers get to see of graphql-core's GraphQLResolveInfo, be it that or this."""
-
-    __slots__ = ("context",)
-
-    def __init__(self, context: Context) -> None:
-        self.context = context
+            raise BadInput(f"one operation may list at most {MAX_LISTED} {what}")
 
 
 def settle_seconds(delay: float) -> float:

@@ -1,36 +1,29 @@
-"""Where every error becomes a GraphQL error: a message for people, `extensions.code` for programs.
+"""Where every exception becomes a GraphQL error: a message for people, `extensions.code` for programs.
 
-What is not known here is a defect: logged with its traceback under an id, and told to the client as that id alone.
+An exception that is not known here is a defect: it is logged with its traceback under an id, and the client gets that
+id alone.
 """
 
 import logging
 import uuid
-from typing import Any
-
-from graphql import GraphQLError
 
 from cqrs.journal import errors as write
 from cqrs.query import errors as read
+from cqrssite.graphql.engine.errors import BAD_USER_INPUT, Formatted, plain
 from cqrssite.wiring import GatewayNotOpen
 
 log = logging.getLogger("cqrssite.graphql")
 
-BAD_USER_INPUT = "BAD_USER_INPUT"
 NOT_FOUND = "NOT_FOUND"
 CONFLICT = "CONFLICT"
 UNAVAILABLE = "UNAVAILABLE"
 POSITION_TOO_OLD = "POSITION_TOO_OLD"
 POSITION_UNKNOWN = "POSITION_UNKNOWN"
-GRAPHQL_PARSE_FAILED = "GRAPHQL_PARSE_FAILED"
-GRAPHQL_VALIDATION_FAILED = "GRAPHQL_VALIDATION_FAILED"
 INTERNAL_SERVER_ERROR = "INTERNAL_SERVER_ERROR"
-
-Formatted = dict[str, Any]
-"""An error as the GraphQL specification lays it out."""
 
 
 class GatewayError(Exception):
-    """What the gateway itself refuses; its message is meant for the client."""
+    """A refusal by the gateway itself; its message is meant for the client."""
 
     code = INTERNAL_SERVER_ERROR
 
@@ -42,13 +35,13 @@ class BadInput(GatewayError):
 
 
 class NotFound(GatewayError):
-    """What was asked for does not exist."""
+    """The thing asked for does not exist."""
 
     code = NOT_FOUND
 
 
 class Conflict(GatewayError):
-    """What was asked for contradicts the state things are in."""
+    """The request contradicts the state things are in."""
 
     code = CONFLICT
 
@@ -60,20 +53,12 @@ class Unavailable(GatewayError):
 
 
 class FeedEnded(GatewayError):
-    """The gateway stops: what is subscribed goes on elsewhere, or here after the restart."""
+    """The gateway stops: the subscription goes on elsewhere, or here after the restart."""
 
     code = UNAVAILABLE
 
 
-class RequestRefused(Exception):
-    """An operation that was not executed, with its errors as they are sent."""
-
-    def __init__(self, errors: list[Formatted]) -> None:
-        super().__init__("; ".join(str(error["message"]) for error in errors))
-        self.errors = errors
-
-
-# The first that fits; what fits none is a defect.
+# The first that fits counts; an exception that fits none is a defect.
 _CODES: list[tuple[type[Exception], str]] = [
     (GatewayNotOpen, UNAVAILABLE),
     (write.InvalidCommand, BAD_USER_INPUT),
@@ -100,21 +85,6 @@ def code_of(error: BaseException) -> str:
     return next((code for kind, code in _CODES if isinstance(error, kind)), INTERNAL_SERVER_ERROR)
 
 
-def plain(message: str, code: str) -> Formatted:
-    """A GraphQL error that belongs to no place in a document."""
-    return {"message": message, "extensions": {"code": code}}
-
-
-def format_error(error: GraphQLError, code: str = BAD_USER_INPUT) -> Formatted:
-    """The error as it is sent. `code` is for those that GraphQL itself raises, not a resolver."""
-    formatted = dict(error.formatted)
-    cause = error.original_error
-    if cause is None or isinstance(cause, GraphQLError):
-        formatted["extensions"] = {**(error.extensions or {}), "code": code}
-        return formatted
-    return formatted | format_exception(cause, f"at {'.'.join(map(str, error.path or ()))}")
-
-
 def format_exception(error: BaseException, place: str) -> Formatted:
     """An exception as a GraphQL error. Logs it, with where it came up, and hides its message when it is unexpected."""
     code = code_of(error)
@@ -127,5 +97,5 @@ def format_exception(error: BaseException, place: str) -> Formatted:
 
 
 def _sentence(error: BaseException) -> str:
-    """What an exception without a message has to say: its docstring's first line."""
+    """The message of an exception without one: its docstring's first line."""
     return (type(error).__doc__ or type(error).__name__).strip().splitlines()[0]

@@ -1,17 +1,21 @@
-"""The types of the schema. What they show are protobuf messages and rows of the journal, as they are.
+"""The types of the schema that are the same for all aggregates. They show rows of the journal and messages as they are.
 
-Python names become camelCase in GraphQL; `last_updated` is the contract's own spelling.
+Python names become camelCase in GraphQL.
 """
 
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import graphene
+from graphene.types.resolver import dict_or_attr_resolver
 
-from cqrs.journal import models
-from cqrssite.graphql.times import iso, iso_of, ms_until
-from protocol import contact_pb2
-from protocol.notice_pb2 import Notice
+from cqrs.aggregate import Aggregate, Effect
+from cqrs.journal.models import Command as Row
+from cqrssite.graphql.times import iso, ms_until
+
+Aggregates = Mapping[str, Aggregate]
 
 
 class RequestStatus(graphene.Enum):
@@ -21,32 +25,12 @@ class RequestStatus(graphene.Enum):
     ERROR = "ERROR"
 
 
-class NoticeKind(graphene.Enum):
-    """What became of a command. DELETED carries the last state of the contact."""
-
-    ADDED = "ADDED"
-    UPDATED = "UPDATED"
-    DELETED = "DELETED"
-    REJECTED = "REJECTED"
-    CANCELLED = "CANCELLED"
-    PARKED = "PARKED"
-    DISCARDED = "DISCARDED"
-
-
 class RejectReason(graphene.Enum):
     """Why a command was rejected."""
 
     NOT_FOUND = "NOT_FOUND"
     CONFLICT = "CONFLICT"
     INVALID = "INVALID"
-
-
-class CommandKind(graphene.Enum):
-    """What a command does."""
-
-    ADD = "ADD"
-    UPDATE = "UPDATE"
-    DELETE = "DELETE"
 
 
 class CommandState(graphene.Enum):
@@ -64,130 +48,151 @@ class CommandState(graphene.Enum):
     HANDED_OVER = "HANDED_OVER"
 
 
-class Contact(graphene.ObjectType):
-    """A contact as stored."""
-
-    id = graphene.String()
-    name = graphene.String(required=True)
-    last_updated = graphene.String(name="last_updated", description="When it last changed: ISO 8601, UTC.")
-    last_updated_twin = graphene.String(name="lastUpdated", description="The same as last_updated.")
-    version = graphene.Int(description="How many commands made it what it is; 1 when it was added.")
-
-    def resolve_last_updated(self: contact_pb2.Contact, _info: object) -> str | None:
-        return iso_of(self.last_updated) if self.HasField("last_updated") else None
-
-    def resolve_last_updated_twin(self: contact_pb2.Contact, _info: object) -> str | None:
-        return iso_of(self.last_updated) if self.HasField("last_updated") else None
-
-    def resolve_version(self: contact_pb2.Contact, _info: object) -> int | None:
-        return self.version or None
-
-
 class Answer(NamedTuple):
-    """What a mutation answers: the command is in the journal."""
+    """The answer of a mutation: the command is in the journal."""
 
     message: str
     command_id: str
-    contact_id: str | None
+    aggregate: str
+    aggregate_id: str | None
     accepted_at: datetime
     takes_effect_at: datetime | None
     status: str = "OK"
 
 
-class RequestResponse(graphene.ObjectType):
-    """The answer to a mutation: the command is queued, and will take effect unless it is rejected then."""
+def shown(kind: Any, show: Callable[[Any], Any] | str, *, required: bool = False, description: str = "") -> Any:
+    """A field that shows what `show` makes of its source, or the source's attribute of that name."""
+    if isinstance(show, str):
+        # As graphene itself reads attributes, which the engine knows how to do faster.
+        resolver: Any = partial(dict_or_attr_resolver, show, None)
+    else:
+        resolver = partial(_call, show)
+    return graphene.Field(kind, resolver=resolver, required=required, description=description or None)
 
-    status = graphene.Field(RequestStatus, required=True)
-    message = graphene.String(required=True)
-    command_id = graphene.String(description="Names the command, for command, commandSettled and cancelCommand.")
-    contact_id = graphene.String(
-        description="The contact it is about; of addContact, the one that will be. Null where a foreign part decides."
+
+def _call(show: Callable[[Any], Any], source: Any, _info: Any) -> Any:
+    return show(source)
+
+
+def object_type(name: str, description: str, fields: Mapping[str, Any]) -> Any:
+    """A type of the schema."""
+    return type(name, (graphene.ObjectType,), {"__doc__": description, **fields})
+
+
+def response_type(aggregates: Aggregates) -> Any:
+    """RequestResponse, with an id for each aggregate."""
+
+    def id_of(aggregate: Aggregate) -> Any:
+        def show(answer: Answer) -> str | None:
+            return answer.aggregate_id if answer.aggregate == aggregate.name else None
+
+        creating = " or ".join(f"{each}{type_name(aggregate)}" for each in creating_verbs(aggregate))
+        about = f"The {aggregate.label} it is about; of {creating}, the one that will be." if creating else ""
+        text = f"{about or f'The {aggregate.label} it is about.'} Null where a foreign part decides."
+        return shown(graphene.String, show, description=text)
+
+    return object_type(
+        "RequestResponse",
+        "The answer to a mutation: the command is queued, and will take effect unless it is rejected then.",
+        {
+            "status": graphene.Field(RequestStatus, required=True),
+            "message": graphene.String(required=True),
+            "command_id": graphene.String(
+                description="Names the command, for command, commandSettled and cancelCommand."
+            ),
+            **{f"{name}_id": id_of(aggregate) for name, aggregate in aggregates.items()},
+            "takes_effect_at": shown(
+                graphene.String,
+                lambda answer: iso(answer.takes_effect_at) if answer.takes_effect_at else None,
+                description="When it is due: ISO 8601, UTC. Null where a foreign writer decides.",
+            ),
+            "takes_effect_in_ms": shown(
+                graphene.Int,
+                _takes_effect_in_ms,
+                description="Milliseconds until it is due, at the time of this answer."
+                " Null where a foreign writer decides.",
+            ),
+        },
     )
-    takes_effect_at = graphene.String(description="When it is due: ISO 8601, UTC. Null where a foreign writer decides.")
-    takes_effect_in_ms = graphene.Int(
-        description="Milliseconds until it is due, at the time of this answer. Null where a foreign writer decides."
-    )
-
-    def resolve_takes_effect_at(self: Answer, _info: object) -> str | None:
-        return iso(self.takes_effect_at) if self.takes_effect_at else None
-
-    def resolve_takes_effect_in_ms(self: Answer, _info: object) -> int | None:
-        if self.takes_effect_at is None:
-            return None
-        return ms_until(self.takes_effect_at, at_most=self.takes_effect_at - self.accepted_at)
 
 
-class ContactNotice(graphene.ObjectType):
-    """What became of one command, in the order in which that was committed."""
-
-    position = graphene.String(required=True, description="Opaque: give it as afterPosition to go on after this one.")
-    kind = graphene.Field(NoticeKind, required=True)
-    command_id = graphene.String()
-    contact_id = graphene.String(required=True)
-    contact = graphene.Field(Contact, description="As committed; when deleted, as it was last.")
-    message = graphene.String(required=True)
-    reason = graphene.Field(RejectReason, description="Of REJECTED.")
-    committed_at = graphene.String(required=True, description="ISO 8601, UTC.")
-
-    def resolve_kind(self: Notice, _info: object) -> str:
-        return Notice.Kind.Name(self.kind)
-
-    def resolve_command_id(self: Notice, _info: object) -> str | None:
-        return self.command_id or None
-
-    def resolve_contact(self: Notice, _info: object) -> contact_pb2.Contact | None:
-        return self.contact if self.HasField("contact") else None
-
-    def resolve_reason(self: Notice, _info: object) -> str | None:
-        return Notice.Reason.Name(self.reason) if self.reason else None
-
-    def resolve_committed_at(self: Notice, _info: object) -> str:
-        return iso_of(self.committed_at)
+def _takes_effect_in_ms(answer: Answer) -> int | None:
+    if answer.takes_effect_at is None:
+        return None
+    return ms_until(answer.takes_effect_at, at_most=answer.takes_effect_at - answer.accepted_at)
 
 
-class Command(graphene.ObjectType):
-    """A command as the journal knows it."""
+def command_type(aggregates: Aggregates) -> Any:
+    """Command, with an id for each aggregate."""
 
-    id = graphene.String(required=True)
-    kind = graphene.Field(CommandKind, required=True)
-    contact_id = graphene.String(
-        description="Null of an add that was handed over: a foreign database names its contact."
-    )
-    state = graphene.Field(CommandState, required=True)
-    message = graphene.String(required=True, description="What happened, or why not; empty as long as it is queued.")
-    reason = graphene.Field(RejectReason, description="Of REJECTED.")
-    actor = graphene.String(description="The user who sent it, if one was logged in.")
-    accepted_at = graphene.String(required=True, description="ISO 8601, UTC.")
-    takes_effect_at = graphene.String(required=True, description="ISO 8601, UTC.")
-    settled_at = graphene.String(description="When what became of it was committed: ISO 8601, UTC.")
-    version = graphene.Int(description="Of the contact, once applied; of a CONFLICT, the one it has.")
+    def id_of(aggregate: Aggregate) -> Any:
+        creating = creating_verbs(aggregate)
 
-    def resolve_id(self: models.Command, _info: object) -> str:
-        return self.command_id
+        def show(row: Row) -> str | None:
+            named_elsewhere = row.state == Row.State.HANDED_OVER and row.verb in creating
+            return None if named_elsewhere or row.aggregate != aggregate.name else row.aggregate_id
 
-    def resolve_contact_id(self: models.Command, _info: object) -> str | None:
-        named_elsewhere = self.kind == models.Command.Kind.ADD and self.state == models.Command.State.HANDED_OVER
-        return None if named_elsewhere else self.contact_id
+        verbs = " or ".join(f"{article(verb)} {verb}" for verb in creating)
+        text = f"Null of {verbs} that was handed over: a foreign database names its {aggregate.label}."
+        return shown(graphene.String, show, description=text if creating else "")
 
+    kinds = dict.fromkeys(verb.upper() for aggregate in aggregates.values() for verb in aggregate.verbs)
+    kind = type("CommandKind", (graphene.Enum,), {"__doc__": "What a command does.", **{each: each for each in kinds}})
+    time = "ISO 8601, UTC."
     # A row that was just settled holds Django's choices, one that was read plain strings.
+    return object_type(
+        "Command",
+        "A command as the journal knows it.",
+        {
+            "id": shown(graphene.String, "command_id", required=True),
+            "kind": shown(kind, lambda row: row.verb.upper(), required=True),
+            **{f"{name}_id": id_of(aggregate) for name, aggregate in aggregates.items()},
+            "state": shown(CommandState, lambda row: str(row.state), required=True),
+            "message": graphene.String(
+                required=True, description="What happened, or why not; empty as long as it is queued."
+            ),
+            "reason": shown(
+                RejectReason, lambda row: str(row.reason) if row.reason else None, description="Of REJECTED."
+            ),
+            "actor": shown(
+                graphene.String,
+                lambda row: row.actor or None,
+                description="The user who sent it, if one was logged in.",
+            ),
+            "accepted_at": shown(graphene.String, lambda row: iso(row.accepted_at), required=True, description=time),
+            "takes_effect_at": shown(
+                graphene.String, lambda row: iso(row.takes_effect_at), required=True, description=time
+            ),
+            "settled_at": shown(
+                graphene.String,
+                lambda row: iso(row.settled_at) if row.settled_at else None,
+                description=f"When what became of it was committed: {time}",
+            ),
+            "version": graphene.Int(
+                description=f"Of the {any_of(aggregates)}, once applied; of a CONFLICT, the one it has."
+            ),
+        },
+    )
 
-    def resolve_kind(self: models.Command, _info: object) -> str:
-        return str(self.kind)
 
-    def resolve_state(self: models.Command, _info: object) -> str:
-        return str(self.state)
+def type_name(aggregate: Aggregate) -> str:
+    """The aggregate's name in the schema: "stock_item" is StockItem."""
+    return "".join(part.capitalize() for part in aggregate.name.split("_"))
 
-    def resolve_reason(self: models.Command, _info: object) -> str | None:
-        return str(self.reason) if self.reason else None
 
-    def resolve_actor(self: models.Command, _info: object) -> str | None:
-        return self.actor or None
+def any_of(aggregates: Aggregates) -> str:
+    """One of these, in a sentence."""
+    return _either(aggregate.label for aggregate in aggregates.values())
 
-    def resolve_accepted_at(self: models.Command, _info: object) -> str:
-        return iso(self.accepted_at)
 
-    def resolve_takes_effect_at(self: models.Command, _info: object) -> str:
-        return iso(self.takes_effect_at)
+def _either(words: Iterable[str]) -> str:
+    return " or ".join(words)
 
-    def resolve_settled_at(self: models.Command, _info: object) -> str | None:
-        return iso(self.settled_at) if self.settled_at else None
+
+def article(word: str) -> str:
+    return "an" if word[0] in "aeiou" else "a"
+
+
+def creating_verbs(aggregate: Aggregate) -> Collection[str]:
+    """The names of the verbs that create one."""
+    return [verb.name for verb in aggregate.verbs.values() if verb.effect is Effect.CREATES]

@@ -9,6 +9,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from contacts_read.go_contract import SERVICE as CONTRACT
+from contacts_read.go_contract import ContractReads
 from cqrs.query.client import ReadClient
 from cqrs.query.errors import (
     ExtensionMissing,
@@ -49,8 +51,10 @@ async def reader_of(kind, store, servicer):
             return
         port = await opened.enter_async_context(served(servicer(store)))
         if kind == "through the reader":
-            port = await opened.enter_async_context(ReaderServer("127.0.0.1:0", f"127.0.0.1:{port}").serving())
-        yield await opened.enter_async_context(ReadClient(f"127.0.0.1:{port}"))
+            port = await opened.enter_async_context(
+                ReaderServer("127.0.0.1:0", f"127.0.0.1:{port}", contracts=[CONTRACT]).serving()
+            )
+        yield await opened.enter_async_context(ReadClient(f"127.0.0.1:{port}", fallback=ContractReads()))
 
 
 @pytest.fixture(params=KINDS)
@@ -84,17 +88,17 @@ async def numbers(batches, count):
 
 
 async def test_a_contact_is_read_as_stored(reader):
-    assert await reader.get_contact("c7") == Contact(id="c7", name="name 7")
+    assert await reader.get("contact", "c7") == Contact(id="c7", name="name 7")
 
 
 async def test_a_missing_contact_is_none(reader):
-    assert await reader.get_contact("nobody") is None
+    assert await reader.get("contact", "nobody") is None
 
 
 async def test_the_first_contacts_are_listed_in_order(reader):
-    assert [contact.id for contact in await reader.list_contacts(3)] == ["c0", "c1", "c2"]
-    assert len(await reader.list_contacts(1000)) == 20
-    assert list(await reader.list_contacts(0)) == []
+    assert [contact.id for contact in await reader.first("contact", 3)] == ["c0", "c1", "c2"]
+    assert len(await reader.first("contact", 1000)) == 20
+    assert list(await reader.first("contact", 0)) == []
 
 
 async def test_outcomes_are_found_by_command_id(reader, store):
@@ -164,7 +168,9 @@ async def test_a_feed_hears_all_over_a_lost_connection(reader, store):
 
 async def test_a_contract_only_peer_gives_contacts(contract_reader):
     one, none, listed = await asyncio.gather(
-        contract_reader.get_contact("c7"), contract_reader.get_contact("nobody"), contract_reader.list_contacts(3)
+        contract_reader.get("contact", "c7"),
+        contract_reader.get("contact", "nobody"),
+        contract_reader.first("contact", 3),
     )
     assert one == Contact(id="c7", name="name 7")
     assert none is None
@@ -196,13 +202,13 @@ async def address(database):
 
 async def test_concurrent_reads_are_one_call_on_the_wire(database, address):
     async with ReadClient(address) as client:
-        await asyncio.gather(*(client.get_contact(f"c{number}") for number in range(20)), client.list_contacts(5))
+        await asyncio.gather(*(client.get("contact", f"c{number}") for number in range(20)), client.first("contact", 5))
     assert database.calls == ["ReadEach"]
 
 
 async def test_a_reader_that_is_away_is_named_with_the_reason_at_the_deadline(unused_address):
     async with ReadClient(unused_address, deadline=0.3) as client:
-        for read in (client.get_contact("c1"), client.get_outcomes(["a"]), anext(client.watch_notices(""))):
+        for read in (client.get("contact", "c1"), client.get_outcomes(["a"]), anext(client.watch_notices(""))):
             with pytest.raises(ReaderUnavailable) as raised:
                 await read
             assert unused_address in str(raised.value)
@@ -213,7 +219,7 @@ async def test_a_reader_that_is_away_is_named_with_the_reason_at_the_deadline(un
 async def test_a_reader_that_does_not_answer_is_given_up_at_the_deadline(database, address):
     database.gate.clear()
     async with ReadClient(address, deadline=0.2) as client:
-        for read in (client.get_contact("c1"), client.get_outcomes(["a"]), anext(client.watch_notices(""))):
+        for read in (client.get("contact", "c1"), client.get_outcomes(["a"]), anext(client.watch_notices(""))):
             with pytest.raises(ReaderUnavailable, match="did not answer"):
                 await read
     database.gate.set()
@@ -222,8 +228,8 @@ async def test_a_reader_that_does_not_answer_is_given_up_at_the_deadline(databas
 async def test_a_read_outlives_a_restart_of_the_reader(store, unused_address):
     async with ReadClient(unused_address) as client:
         async with served(FullDatabase(store), unused_address):
-            await client.get_contact("c1")
-        read = asyncio.create_task(client.get_contact("c1", timeout=10))
+            await client.get("contact", "c1")
+        read = asyncio.create_task(client.get("contact", "c1", timeout=10))
         await until(lambda: "refused" in client._connection._trouble)
         async with served(FullDatabase(store), unused_address):
             assert (await read).name == "name 1"
@@ -234,7 +240,7 @@ async def test_a_read_that_the_reader_dies_under_is_asked_again(store, unused_ad
         dying = FullDatabase(store)
         dying.gate.clear()
         async with served(dying, unused_address):
-            read = asyncio.create_task(client.get_contact("c1", timeout=10))
+            read = asyncio.create_task(client.get("contact", "c1", timeout=10))
             await until(lambda: dying.calls)
         async with served(FullDatabase(store), unused_address):
             assert (await read).name == "name 1"
@@ -243,7 +249,7 @@ async def test_a_read_that_the_reader_dies_under_is_asked_again(store, unused_ad
 async def test_a_client_that_is_not_open_says_so():
     client = ReadClient("127.0.0.1:1")
     with pytest.raises(ReaderUnavailable, match="closed"):
-        await client.get_contact("c1")
+        await client.get("contact", "c1")
     with pytest.raises(ReaderUnavailable, match="closed"):
         await client.get_outcomes(["a"])
 
@@ -251,7 +257,7 @@ async def test_a_client_that_is_not_open_says_so():
 async def test_closing_the_client_ends_its_calls(database, address):
     database.gate.clear()
     async with ReadClient(address) as client:
-        calls = [asyncio.create_task(client.get_outcomes(["a"])), asyncio.create_task(client.get_contact("c1"))]
+        calls = [asyncio.create_task(client.get_outcomes(["a"])), asyncio.create_task(client.get("contact", "c1"))]
         await until(lambda: len(database.calls) == 2)
     results = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(each) for each in results] == [ReaderUnavailable] * 2
@@ -264,7 +270,7 @@ async def test_closing_the_client_ends_its_calls(database, address):
 @contextlib.asynccontextmanager
 async def reading_from(address, **options):
     async with (
-        ReaderServer("127.0.0.1:0", address, **options).serving() as port,
+        ReaderServer("127.0.0.1:0", address, contracts=[CONTRACT], **options).serving() as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
         yield channel
@@ -295,14 +301,23 @@ async def echo():
     await server.stop(0)
 
 
-@pytest.mark.parametrize("method", ["GetContact", "ListContacts", "Read", "GetOutcomes", "ReadNotices"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "protocol.ContactReader/GetContact",
+        "protocol.ContactReader/ListContacts",
+        "cqrs.ReadService/Read",
+        "cqrs.ReadService/GetOutcomes",
+        "cqrs.ReadService/ReadNotices",
+    ],
+)
 async def test_the_reader_passes_bytes_on_unchanged(echo, method):
     _, address = echo
     # No message of any type, an unknown field, and nothing.
     payloads = [b"\xff\xff\xff", bytes.fromhex("fa3e0568656c6c6f"), b""]
     async with reading_from(address) as channel:
         for payload in payloads:
-            assert await channel.unary_unary(f"/protocol.ContactReader/{method}")(payload) == payload
+            assert await channel.unary_unary(f"/{method}")(payload) == payload
 
 
 async def test_the_reader_sends_the_token_of_the_database_and_not_the_one_it_got(echo):
@@ -315,7 +330,7 @@ async def test_the_reader_sends_the_token_of_the_database_and_not_the_one_it_got
             await call(b"", metadata=metadata_of("back"))
         assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await anext(aiter(channel.unary_stream("/protocol.ContactReader/WatchNotices")(b"")))
+            await anext(aiter(channel.unary_stream("/cqrs.ReadService/WatchNotices")(b"")))
         assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
@@ -333,8 +348,8 @@ async def test_the_reader_passes_a_status_and_its_details_on_unchanged(database,
     database.fails = (code, "the disk is full")
     async with reading_from(address) as channel:
         for call in (
-            channel.unary_unary("/protocol.ContactReader/Read")(b""),
-            channel.unary_stream("/protocol.ContactReader/WatchNotices")(b"").read(),
+            channel.unary_unary("/cqrs.ReadService/Read")(b""),
+            channel.unary_stream("/cqrs.ReadService/WatchNotices")(b"").read(),
         ):
             with pytest.raises(grpc.aio.AioRpcError) as raised:
                 await call
@@ -343,7 +358,7 @@ async def test_the_reader_passes_a_status_and_its_details_on_unchanged(database,
 
 async def test_the_database_gets_the_deadline_of_the_caller_and_no_more_than_the_readers(database, address):
     async with reading_from(address, deadline=3.0) as channel:
-        call = channel.unary_unary("/protocol.ContactReader/Read")
+        call = channel.unary_unary("/cqrs.ReadService/Read")
         for timeout in (1.0, 60.0, None):
             await call(b"", timeout=timeout)
     short, capped, default = database.left
@@ -357,7 +372,7 @@ async def test_the_reader_says_in_one_line_that_the_database_is_away(unused_addr
     caplog.set_level(logging.INFO, "cqrs.query.reader")
     async with reading_from(unused_address) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await channel.unary_unary("/protocol.ContactReader/Read")(b"", timeout=5)
+            await channel.unary_unary("/cqrs.ReadService/Read")(b"", timeout=5)
         assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
         assert raised.value.details() == f"the database service at {unused_address} is away"
         assert caplog.messages == [f"waiting for the database service at {unused_address}"]
@@ -366,7 +381,7 @@ async def test_the_reader_says_in_one_line_that_the_database_is_away(unused_addr
 async def test_the_reader_starts_before_the_database(store, unused_address, caplog):
     caplog.set_level(logging.INFO, "cqrs.query.reader")
     async with ReaderServer("127.0.0.1:0", unused_address).serving() as port, ReadClient(f"127.0.0.1:{port}") as client:
-        read = asyncio.create_task(client.get_contact("c1", timeout=10))
+        read = asyncio.create_task(client.get("contact", "c1", timeout=10))
         await until(lambda: "waiting" in caplog.text)
         async with served(FullDatabase(store), unused_address):
             assert (await read).name == "name 1"
@@ -379,7 +394,7 @@ async def test_a_client_is_told_which_of_the_two_is_away(unused_address):
         ReadClient(f"127.0.0.1:{port}", deadline=0.5) as client,
     ):
         with pytest.raises(ReaderUnavailable, match=f"the database service at {unused_address} is away"):
-            await client.get_contact("c1")
+            await client.get("contact", "c1")
 
 
 async def test_watchers_are_bounded_and_make_room_when_they_leave(store, address):
@@ -403,7 +418,7 @@ async def test_watchers_are_bounded_and_make_room_when_they_leave(store, address
 async def test_calls_are_bounded(database, address):
     database.gate.clear()
     async with reading_from(address, max_calls=2) as channel:
-        call = channel.unary_unary("/protocol.ContactReader/Read")
+        call = channel.unary_unary("/cqrs.ReadService/Read")
         under_way = [asyncio.ensure_future(call(b"")) for _ in range(2)]
         await until(lambda: len(database.calls) == 2)
         with pytest.raises(grpc.aio.AioRpcError) as raised:
@@ -429,14 +444,15 @@ async def test_a_reader_that_stops_ends_streams_well_and_at_once(store, address)
 async def test_a_call_that_is_left_ends_at_the_database(database, address):
     database.gate.clear()
     async with reading_from(address) as channel:
-        call = channel.unary_unary("/protocol.ContactReader/Read")(b"")
+        call = channel.unary_unary("/cqrs.ReadService/Read")(b"")
         await until(lambda: database.calls)
         call.cancel()
         await until(lambda: database.abandoned == 1)
 
 
-async def test_the_reader_is_healthy_by_its_name_and_reflects_its_service(address):
-    async with ReaderServer("127.0.0.1:0", address).serving() as port:
+async def test_the_reader_is_healthy_by_its_names_and_reflects_its_services(address):
+    async with ReaderServer("127.0.0.1:0", address, contracts=[CONTRACT]).serving() as port:
+        assert await is_healthy(f"127.0.0.1:{port}", "cqrs.ReadService")
         assert await is_healthy(f"127.0.0.1:{port}", "protocol.ContactReader")
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             health = health_pb2_grpc.HealthStub(channel)
@@ -445,7 +461,7 @@ async def test_the_reader_is_healthy_by_its_name_and_reflects_its_service(addres
             reflection = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo()
             await reflection.write(reflection_pb2.ServerReflectionRequest(list_services=""))
             listed = {service.name for service in (await reflection.read()).list_services_response.service}
-            assert "protocol.ContactReader" in listed
+            assert {"cqrs.ReadService", "protocol.ContactReader"} <= listed
             reflection.cancel()
 
 
@@ -465,9 +481,9 @@ async def test_an_address_that_is_none_is_a_clear_error(address):
 async def test_a_client_with_a_wrong_token_is_told(address):
     async with ReaderServer("127.0.0.1:0", address, token="right").serving() as port:
         async with ReadClient(f"127.0.0.1:{port}", token="right") as client:
-            assert (await client.get_contact("c1")).name == "name 1"
+            assert (await client.get("contact", "c1")).name == "name 1"
         async with ReadClient(f"127.0.0.1:{port}", token="wrong") as client:
-            with pytest.raises(ReaderUnavailable, match=r"protocol\.ContactReader needs its token"):
-                await client.get_contact("c1")
-            with pytest.raises(ReaderUnavailable, match=r"protocol\.ContactReader needs its token"):
+            with pytest.raises(ReaderUnavailable, match=r"cqrs\.ReadService needs its token"):
+                await client.get("contact", "c1")
+            with pytest.raises(ReaderUnavailable, match=r"cqrs\.ReadService needs its token"):
                 await anext(client.watch_notices(""))

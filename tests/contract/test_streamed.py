@@ -11,15 +11,24 @@ from cqrs.transport.grpc_channel import open_channel
 from cqrs.transport.grpc_server import grpc_server
 from cqrs.transport.persistent_calls import StreamedAnswers, StreamedCall
 from cqrs.writer.apply_client import WriteClient
-from protocol.contact_read_pb2 import ReadReply, ReadRequest
-from protocol.contact_read_pb2_grpc import ContactReaderStub
-from protocol.contact_write_pb2 import CommandBatch
-from protocol.contact_write_pb2_grpc import ContactWriterStub
+from protocol.contact_pb2 import Contact
+from protocol.cqrs_command_pb2 import CommandBatch
+from protocol.cqrs_read_pb2 import Key, Page, ReadReply, ReadRequest
+from protocol.cqrs_read_pb2_grpc import ReadServiceStub
+from protocol.cqrs_write_pb2_grpc import WriteServiceStub
 from tests.support.factories import add, contact_of, id_of, update
 from tests.support.fake_reader import FullDatabase, served, stored
 from tests.support.polling import eventually
 
 SECONDS = 10
+
+
+def by_ids(*contact_ids):
+    return ReadRequest(key=[Key(aggregate="contact", id=each) for each in contact_ids])
+
+
+def first(*counts):
+    return ReadRequest(key=[Key(aggregate="contact", page=Page(count=each)) for each in counts])
 
 
 class Counted:
@@ -38,16 +47,15 @@ class Peer:
     """A database, and both ways to ask it."""
 
     def __init__(self, database, channel):
-        stub = ContactReaderStub(channel)
+        stub = ReadServiceStub(channel)
         self.database = database
         self.streams = Counted(stub.ReadEach)
         self.plain = Counted(stub.Read)
         self._call = StreamedCall(self.streams, self.plain)
 
     async def ask(self, *contact_ids, timeout=SECONDS):
-        request = ReadRequest(contact_id=contact_ids)
-        reply = await self._call(request, timeout=timeout, metadata=())
-        return [answer.contact.name for answer in reply.contact]
+        reply = await self._call(by_ids(*contact_ids), timeout=timeout, metadata=())
+        return [Contact.FromString(answer.state[0]).name if answer.state else "" for answer in reply.answer]
 
 
 @pytest.fixture
@@ -221,26 +229,27 @@ async def test_what_a_stream_leaves_unanswered_is_asked_plainly():
 @pytest.mark.django_db(transaction=True, databases=["contacts"])
 async def test_the_database_answers_a_stream_as_it_answers_calls():
     async with DatabaseServer("127.0.0.1:0").serving() as port, open_channel(f"127.0.0.1:{port}") as channel:
-        reads, writes = ContactReaderStub(channel), ContactWriterStub(channel)
-        first, second = add("Ada"), add("Grace")
-        lost = update(contact_of(first), depends_on="00000000-0000-0000-0000-000000000000")
+        reads, writes = ReadServiceStub(channel), WriteServiceStub(channel)
+        ada, grace = add("Ada"), add("Grace")
+        lost = update(contact_of(ada), depends_on="00000000-0000-0000-0000-000000000000")
         apply = writes.ApplyEach()
-        for batch in ([first, second], [], [first], [lost]):
+        for batch in ([ada, grace], [], [ada], [lost]):
             await apply.write(CommandBatch(command=batch))
             reply = await apply.read()
-            assert list(reply.left) == [id_of(command) for command in batch if command is lost]
+            assert list(reply.deferred) == [id_of(command) for command in batch if command is lost]
             assert reply == await writes.Apply(CommandBatch(command=batch))
         read = reads.ReadEach()
         for request in (
-            ReadRequest(contact_id=[contact_of(second), "nobody", contact_of(first)], list_count=[2, 0, 1, -1]),
+            by_ids(contact_of(grace), "nobody", contact_of(ada)),
+            first(2, 0, 1, -1),
             ReadRequest(),
-            ReadRequest(list_count=[1001]),
+            first(1001),
         ):
             await read.write(request)
             reply = await read.read()
             assert isinstance(reply, ReadReply)
             assert reply == await reads.Read(request)
-        await read.write(ReadRequest(contact_id=["x"] * 1001))
+        await read.write(by_ids(*["x"] * 1001))
         async with fails_as(grpc.StatusCode.INVALID_ARGUMENT):
             await read.read()
 
@@ -251,9 +260,9 @@ async def test_a_database_stops_at_once_though_reader_and_writer_keep_streams(ca
         port = await database.enter_async_context(DatabaseServer("127.0.0.1:0").serving())
         async with open_channel(f"127.0.0.1:{port}") as channel, WriteClient(f"127.0.0.1:{port}") as writer:
             await writer.apply([])
-            stub = ContactReaderStub(channel)
+            stub = ReadServiceStub(channel)
             call = StreamedCall(stub.ReadEach, stub.Read)
-            await call(ReadRequest(contact_id=["c1"]), timeout=SECONDS, metadata=())
+            await call(by_ids("c1"), timeout=SECONDS, metadata=())
             async with asyncio.timeout(3):
                 await database.aclose()
     assert [record for record in caplog.records if record.exc_info] == []

@@ -2,19 +2,40 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from cqrs.journal import commands, models
-from cqrs.journal.entry import Accepted
+from cqrs.journal.accepted import Accepted
 from cqrs.journal.errors import KeyConflict, NotCancellable, UnknownCommand
+from cqrs.journal.settlement import State
 from cqrs.query.errors import PositionUnknown, ReaderUnavailable
 from protocol.contact_pb2 import Contact
-from protocol.contact_write_pb2 import Command
-from protocol.notice_pb2 import Notice
+from protocol.cqrs_command_pb2 import Command
+from protocol.cqrs_notice_pb2 import Notice
 
-State = models.Command.State
+
+@dataclass
+class Row:
+    """A row of the journal, with the columns that the schema shows."""
+
+    command_id: str
+    aggregate: str
+    verb: str
+    aggregate_id: str
+    body: bytes
+    expected_version: int | None
+    actor: str
+    accepted_at: datetime
+    takes_effect_at: datetime
+    state: str = State.QUEUED
+    message: str = ""
+    reason: str = ""
+    version: int | None = None
+    settled_at: datetime | None = None
+    cancel_requested_by: str = ""
 
 
 class Settings:
@@ -35,6 +56,8 @@ class FakeReader:
 
     def __init__(self) -> None:
         self.contacts: dict[str, Contact] = {}
+        # States of other aggregates, by aggregate and id.
+        self.others: dict[tuple[str, str], Message] = {}
         self.away = False
         self.timeouts: list[float | None] = []
         self.defect: Exception | None = None
@@ -43,13 +66,17 @@ class FakeReader:
         self.contacts[contact_id] = Contact(id=contact_id, name=name, last_updated=stamp(), version=1)
         return self.contacts[contact_id]
 
-    async def get_contact(self, contact_id: str, *, timeout: float | None = None) -> Contact | None:
+    async def get(self, aggregate: str, aggregate_id: str, *, timeout: float | None = None) -> Message | None:
         self._answer(timeout)
-        return self.contacts.get(contact_id)
+        if aggregate == "contact":
+            return self.contacts.get(aggregate_id)
+        return self.others.get((aggregate, aggregate_id))
 
-    async def list_contacts(self, count: int, *, timeout: float | None = None) -> Sequence[Contact]:
+    async def first(self, aggregate: str, count: int, *, timeout: float | None = None) -> Sequence[Message]:
         self._answer(timeout)
-        return list(self.contacts.values())[:count]
+        if aggregate == "contact":
+            return list(self.contacts.values())[:count]
+        return [state for (name, _), state in self.others.items() if name == aggregate][:count]
 
     def _answer(self, timeout: float | None) -> None:
         self.timeouts.append(timeout)
@@ -70,16 +97,26 @@ class FakeFeed:
         self.failure: Exception | None = None
         self._changed = asyncio.Event()
 
-    def tell(self, kind: "Notice.Kind", contact_id: str, command_id: str = "", **fields: object) -> Notice:
+    def tell(
+        self,
+        kind: "Notice.Kind",
+        contact_id: str,
+        command_id: str = "",
+        *,
+        contact: Contact | None = None,
+        **fields: object,
+    ) -> Notice:
+        """Notifies of a command of a contact, or of the aggregate that `fields` name."""
         number = len(self.notices) + 1
+        state = b"" if contact is None else contact.SerializeToString()
         notice = Notice(
             position=str(number),
             number=number,
             kind=kind,
-            contact_id=contact_id,
+            aggregate_id=contact_id,
             command_id=command_id,
             committed_at=stamp(number),
-            **fields,  # type: ignore[arg-type]
+            **{"aggregate": "contact", "state": state} | fields,  # type: ignore[arg-type]
         )
         self.notices.append(notice)
         self._wake()
@@ -122,7 +159,7 @@ class FakeJournal:
     """Accepts into a dictionary; the tests settle."""
 
     def __init__(self, delay: float = 3.0) -> None:
-        self.rows: dict[str, models.Command] = {}
+        self.rows: dict[str, Row] = {}
         self.accepted: list[Command] = []
         self.defect: Exception | None = None
         self.waiting = 0
@@ -132,32 +169,28 @@ class FakeJournal:
     async def accept(self, batch: Sequence[Command], *, fresh: bool = False) -> list[Accepted]:
         if self.defect:
             raise self.defect
-        assert not fresh or not any(commands.meta_of(command).command_id in self.rows for command in batch)
+        assert not fresh or not any(command.meta.command_id in self.rows for command in batch)
         return [self._accept(command) for command in batch]
 
     def _accept(self, command: Command) -> Accepted:
-        meta, body = commands.meta_of(command), commands.body_of(command)
+        meta = command.meta
+        aggregate, _, verb = command.kind.partition(".")
         fields = {
-            "kind": commands.kind_of(command),
-            "contact_id": body.id,
-            "name": getattr(body, "name", ""),
+            "aggregate": aggregate,
+            "verb": verb,
+            "aggregate_id": command.aggregate_id,
+            "body": command.body,
             "expected_version": meta.expected_version if meta.HasField("expected_version") else None,
         }
         row = self.rows.get(meta.command_id)
         if row is None:
             self.accepted.append(command)
             now = datetime.now(UTC)
-            row = self.rows[meta.command_id] = models.Command(
-                number=len(self.rows) + 1,
-                command_id=meta.command_id,
-                actor=meta.actor,
-                accepted_at=now,
-                takes_effect_at=now + self._delay,
-                **fields,
-            )
+            times = {"accepted_at": now, "takes_effect_at": now + self._delay}
+            row = self.rows[meta.command_id] = Row(meta.command_id, actor=meta.actor, **times, **fields)  # type: ignore[arg-type]
         elif any(getattr(row, field) != value for field, value in fields.items()):
             raise KeyConflict(f"command {meta.command_id} has other arguments")
-        return Accepted(row.command_id, row.contact_id, row.accepted_at, row.takes_effect_at)
+        return _accepted(row)
 
     def end(self, command_id: str, state: str = State.APPLIED, **fields: object) -> None:
         row = self.rows[command_id]
@@ -168,13 +201,14 @@ class FakeJournal:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    async def is_pending(self, contact_id: str) -> bool:
-        return any(row.contact_id == contact_id and row.settled_at is None for row in self.rows.values())
+    async def is_pending(self, aggregate: str, aggregate_id: str) -> bool:
+        about = aggregate, aggregate_id
+        return any((row.aggregate, row.aggregate_id) == about and row.settled_at is None for row in self.rows.values())
 
-    async def find(self, command_id: str) -> models.Command | None:
+    async def find(self, command_id: str) -> Row | None:
         return self.rows.get(command_id)
 
-    async def settled(self, command_id: str, timeout: float) -> models.Command:
+    async def settled(self, command_id: str, timeout: float) -> Row:
         async with asyncio.timeout(timeout):
             while True:
                 changed = self._changed
@@ -194,7 +228,16 @@ class FakeJournal:
         if row.settled_at is not None:
             raise NotCancellable
         row.cancel_requested_by = actor
-        return Accepted(row.command_id, row.contact_id, row.accepted_at, row.takes_effect_at)
+        return _accepted(row)
+
+
+def _accepted(row: Row) -> Accepted:
+    return Accepted(row.command_id, row.aggregate, row.aggregate_id, row.accepted_at, row.takes_effect_at)
+
+
+def name_of(command: Command) -> str:
+    """The name that a command gives a contact."""
+    return Contact.FromString(command.body).name
 
 
 class FakeGateway:

@@ -18,18 +18,19 @@ from cqrs.query.errors import (
 from cqrs.transport.grpc_server import grpc_server
 from cqrs.transport.persistent_calls import StreamedAnswers
 from protocol.contact_pb2 import Contact, ContactReference, RequestResponse
-from protocol.contact_read_pb2 import (
-    ContactArrayRequestResponse,
-    ContactRequestResponse,
-    ListContactsFilter,
+from protocol.contact_read_pb2 import ContactArrayRequestResponse, ContactRequestResponse, ListContactsFilter
+from protocol.contact_read_pb2_grpc import ContactReaderServicer, add_ContactReaderServicer_to_server
+from protocol.cqrs_notice_pb2 import Notice, NoticeBatch
+from protocol.cqrs_read_pb2 import (
+    Answer,
+    Key,
     NoticesRequest,
     OutcomesRequest,
     ReadReply,
     ReadRequest,
     WatchRequest,
 )
-from protocol.contact_read_pb2_grpc import ContactReaderServicer, add_ContactReaderServicer_to_server
-from protocol.notice_pb2 import Notice, NoticeBatch
+from protocol.cqrs_read_pb2_grpc import ReadServiceServicer, add_ReadServiceServicer_to_server
 
 END = object()
 
@@ -56,7 +57,9 @@ class FakeStore:
                 number=number,
                 kind=Notice.ADDED,
                 command_id=f"command-{number}",
-                contact_id=f"contact-{number}",
+                command_kind="contact.add",
+                aggregate="contact",
+                aggregate_id=f"contact-{number}",
             )
             self.notices.append(notice)
             committed.append(notice)
@@ -136,11 +139,11 @@ class FakeReader(ReadClient):
         # What was asked for: (after, limit) of each page of notices.
         self.pages: list[tuple[str, int]] = []
 
-    async def get_contact(self, contact_id: str, *, timeout: float | None = None) -> Contact | None:
+    async def get(self, aggregate: str, aggregate_id: str, *, timeout: float | None = None) -> Contact | None:
         self._check(extension=False)
-        return self.store.contacts.get(contact_id)
+        return self.store.contacts.get(aggregate_id)
 
-    async def list_contacts(self, count: int, *, timeout: float | None = None) -> Sequence[Contact]:
+    async def first(self, aggregate: str, count: int, *, timeout: float | None = None) -> Sequence[Contact]:
         self._check(extension=False)
         return list(self.store.contacts.values())[:count]
 
@@ -227,8 +230,8 @@ STATUS = {
 }
 
 
-class FullDatabase(ContractDatabase):
-    """The read service of a database of ours."""
+class FullDatabase(ContractDatabase, ReadServiceServicer):
+    """The read services of a database of ours."""
 
     def __init__(self, store: FakeStore) -> None:
         super().__init__(store)
@@ -246,10 +249,16 @@ class FullDatabase(ContractDatabase):
         await self._streams.serve(requests, context, answer)
 
     def _read(self, request: ReadRequest) -> ReadReply:
-        return ReadReply(
-            contact=[self._contact(contact_id) for contact_id in request.contact_id],
-            list=[self._list(count) for count in request.list_count],
-        )
+        return ReadReply(answer=[self._answer(key) for key in request.key])
+
+    def _answer(self, key: Key) -> Answer:
+        if key.aggregate != "contact":
+            return Answer(error=f"there is no aggregate {key.aggregate}")
+        if key.WhichOneof("what") == "id":
+            found = [self.store.contacts[key.id]] if key.id in self.store.contacts else []
+        else:
+            found = list(self.store.contacts.values())[: key.page.count]
+        return Answer(state=[contact.SerializeToString() for contact in found])
 
     async def GetOutcomes(self, request: OutcomesRequest, context: grpc.aio.ServicerContext) -> NoticeBatch:
         await self._enter("GetOutcomes", context)
@@ -277,10 +286,15 @@ class FullDatabase(ContractDatabase):
 
 
 @contextlib.asynccontextmanager
-async def served(servicer: ContactReaderServicer, bind: str = "127.0.0.1:0") -> AsyncIterator[int]:
+async def served(servicer: ContractDatabase, bind: str = "127.0.0.1:0") -> AsyncIterator[int]:
     """Serves the servicer over gRPC within the context, and yields the port."""
-    service = {"protocol.ContactReader": ""}
-    async with grpc_server(
-        bind, lambda server: add_ContactReaderServicer_to_server(servicer, server), tokens=service, grace=0
-    ) as port:
+    is_full = isinstance(servicer, FullDatabase)
+    services = {"protocol.ContactReader": "", **({"cqrs.ReadService": ""} if is_full else {})}
+
+    def register(server: grpc.aio.Server) -> None:
+        add_ContactReaderServicer_to_server(servicer, server)
+        if is_full:
+            add_ReadServiceServicer_to_server(servicer, server)
+
+    async with grpc_server(bind, register, tokens=services, grace=0) as port:
         yield port

@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from contacts_read.go_contract import SERVICE
 from cqrs.query.reader import ReaderServer
 from cqrs.transport.addresses import CannotListen
 from cqrs.transport.process import StartError, run
@@ -24,7 +25,9 @@ class Command(BaseCommand):
 
     def handle(self, *_arguments: Any, **options: Any) -> None:
         token = settings.CONTACTS.read_token
-        server = ReaderServer(options["bind"], options["database"], token=token, database_token=token)
+        server = ReaderServer(
+            options["bind"], options["database"], contracts=[SERVICE], token=token, database_token=token
+        )
         try:
             run(server.run())
         except CannotListen as error:

@@ -14,11 +14,7 @@ from graphql import (
     validate,
 )
 
-from cqrssite.graphql.engine.limits import MAX_COMMENTS, MAX_LENGTH, MAX_TOKENS, limit_error
-from cqrssite.graphql.engine.literals import Literal, lift, places
-from cqrssite.graphql.engine.plan import Plan, Slots, slots_of
-from cqrssite.graphql.engine.rendering import NotCovered
-from cqrssite.graphql.errors import (
+from cqrssite.graphql.engine.errors import (
     BAD_USER_INPUT,
     GRAPHQL_PARSE_FAILED,
     GRAPHQL_VALIDATION_FAILED,
@@ -26,6 +22,10 @@ from cqrssite.graphql.errors import (
     format_error,
     plain,
 )
+from cqrssite.graphql.engine.limits import MAX_COMMENTS, MAX_LENGTH, MAX_TOKENS, limit_error
+from cqrssite.graphql.engine.literals import Literal, lift, places
+from cqrssite.graphql.engine.plan import Plan, Slots, slots_of
+from cqrssite.graphql.engine.rendering import NotCovered
 
 MAX_DOCUMENTS = 1_000
 """Documents that are remembered."""

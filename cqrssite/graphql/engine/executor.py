@@ -1,9 +1,8 @@
-"""Requests executed, over any transport: one executor a process, with the schema and the documents it knows."""
+"""Requests executed, over any transport: an executor has the schema and the documents that it knows."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from functools import cache
 from inspect import isawaitable
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ import orjson
 from graphql import (
     DocumentNode,
     ExecutionResult,
+    GraphQLError,
     GraphQLResolveInfo,
     GraphQLSchema,
     OperationDefinitionNode,
@@ -19,24 +19,37 @@ from graphql import (
     execute,
 )
 
-from cqrs.query.errors import SubscriberTooSlow
-from cqrssite.graphql.context import Context, Info
 from cqrssite.graphql.engine.documents import Document, Documents, parsed
+from cqrssite.graphql.engine.errors import Formatted, RequestRefused, format_error
+from cqrssite.graphql.engine.events import EventMemory
 from cqrssite.graphql.engine.literals import Literal
-from cqrssite.graphql.engine.payloads import Payloads
 from cqrssite.graphql.engine.plan import Call
 from cqrssite.graphql.engine.rendering import NotCovered
-from cqrssite.graphql.errors import FeedEnded, RequestRefused, format_error, format_exception
-from cqrssite.graphql.http.request import GraphQLRequest
-from cqrssite.graphql.schema import schema
-from cqrssite.graphql.writes import WRITES, accept_all
-from protocol.notice_pb2 import Notice
+from cqrssite.graphql.engine.request import GraphQLRequest
+
+MAX_CHARACTERS = 16 * 1024 * 1024
+"""Characters of all texts of events that are remembered, some 12,000: clients that resume are as far behind."""
 
 Response = dict[str, Any]
 """A GraphQL response: `data`, and `errors` where there are any."""
 
 Outcomes = dict[str, Any]
 """What root fields returned, or the exceptions that they raised, by their names in the response."""
+
+Resolver = Callable[..., Any]
+Group = Callable[[Any, Sequence[tuple[Any, dict[str, Any]]]], Awaitable[Sequence[Any]]]
+"""Of a context and resolvers with their arguments: what each returned, up to and with the first exception."""
+FormatException = Callable[[BaseException, str], Formatted]
+"""Of an exception and the place where it came up: the error as it is sent."""
+
+
+class Info:
+    """What resolvers get to see of graphql-core's GraphQLResolveInfo, be it that or this."""
+
+    __slots__ = ("context",)
+
+    def __init__(self, context: Any) -> None:
+        self.context = context
 
 
 class Operation(NamedTuple):
@@ -60,12 +73,31 @@ class Operation(NamedTuple):
 
 
 class Executor:
-    """Executes requests against a schema."""
+    """Executes requests against a schema.
 
-    def __init__(self, graphql_schema: GraphQLSchema) -> None:
+    format_exception: makes an error of what a resolver raised.
+    grouped: the class of those resolvers of mutations that `group` executes in one go, where a document has no others.
+    event: the class of events whose answers subscriptions share.
+    ends_connection: what a subscription raises that ends the connection, not this operation alone.
+    """
+
+    def __init__(
+        self,
+        graphql_schema: GraphQLSchema,
+        *,
+        format_exception: FormatException,
+        grouped: type,
+        group: Group,
+        event: type,
+        ends_connection: tuple[type[Exception], ...],
+    ) -> None:
         self._schema = graphql_schema
+        self._format_exception = format_exception
+        self._grouped, self._group = grouped, group
+        self._event = event
+        self._passed_on: tuple[type[Exception], ...] = (*ends_connection, RequestRefused)
         self._documents = Documents(graphql_schema)
-        self._payloads = Payloads()
+        self._texts: EventMemory[str] = EventMemory(MAX_CHARACTERS)
 
     def prepare(self, request: GraphQLRequest) -> Operation:
         """Finds the operation. Raises RequestRefused when the document or the choice in it is wrong."""
@@ -73,7 +105,7 @@ class Executor:
         node = document.operation(request.operation_name)
         return Operation(document, node, request.query, literals, request.operation_name, request.variables)
 
-    def execute(self, operation: Operation, context: Context, root: object = None) -> Awaitable[Response]:
+    def execute(self, operation: Operation, context: Any, root: object = None) -> Awaitable[Response]:
         """Executes a query, a mutation, or a subscription's field for the event `root`.
 
         Raises RequestRefused when it could not begin, for example because of its variables.
@@ -81,14 +113,14 @@ class Executor:
         return self._execute(operation, _calls(operation), context, root)
 
     async def _execute(
-        self, operation: Operation, calls: Sequence[Call] | None, context: Context, root: object
+        self, operation: Operation, calls: Sequence[Call] | None, context: Any, root: object
     ) -> Response:
         if calls is None:
             return await self.execute_plainly(operation, context, root)
         if len(calls) == 1:
             outcomes: Outcomes = {calls[0].field.name: await _outcome(calls[0], context, root)}
         else:
-            outcomes = await outcomes_of(calls, operation.kind, context, root)
+            outcomes = await self._outcomes_of(calls, operation.kind, context, root)
         try:
             return {
                 "data": {call.field.name: call.field.complete(_result(outcomes, call.field.name)) for call in calls}
@@ -98,7 +130,7 @@ class Executor:
             return await self.execute_plainly(operation, context, root, outcomes)
 
     async def execute_plainly(
-        self, operation: Operation, context: Context, root: object = None, outcomes: Outcomes | None = None
+        self, operation: Operation, context: Any, root: object = None, outcomes: Outcomes | None = None
     ) -> Response:
         """The same by graphql-core, from the first to the last step.
 
@@ -116,12 +148,14 @@ class Executor:
         if isawaitable(result):
             result = await result
         _refuse_unbegun(result)
-        return _response(result)
+        if not result.errors:
+            return {"data": result.data}
+        return {"errors": [self._formatted(error) for error in result.errors], "data": result.data}
 
-    async def subscribe(self, operation: Operation, context: Context) -> AsyncIterator[str]:
-        """A response, as JSON, for each event. Raises RequestRefused when it cannot begin or go on.
+    async def subscribe(self, operation: Operation, context: Any) -> AsyncIterator[str]:
+        """A response, as JSON, for each event.
 
-        Raises SubscriberTooSlow and FeedEnded as they are: they end the connection, not this operation alone.
+        Raises RequestRefused when it cannot begin or go on, and as they are the exceptions that end the connection.
         """
         stream = await create_source_event_stream(
             self._schema,
@@ -132,31 +166,51 @@ class Executor:
             operation_name=operation.name,
         )
         if isinstance(stream, ExecutionResult):
-            raise RequestRefused([format_error(error) for error in stream.errors or ()])
+            raise RequestRefused([self._formatted(error) for error in stream.errors or ()])
         calls = _calls(operation)
         field = calls[0].field.number if calls else None
         try:
             async with aclosing(stream) as events:  # type: ignore[type-var]
                 async for event in events:
-                    payload = None
-                    if field is not None and isinstance(event, Notice):
-                        payload = self._payloads.get(field, event)
-                    if payload is None:
-                        payload = orjson.dumps(await self._execute(operation, calls, context, event)).decode()
-                        if field is not None and isinstance(event, Notice):
-                            self._payloads.keep(field, event, payload)
-                    yield payload
-        except (SubscriberTooSlow, FeedEnded, RequestRefused):
+                    shared_as = field if isinstance(event, self._event) else None
+                    text = None if shared_as is None else self._texts.get(event, shared_as)
+                    if text is None:
+                        text = orjson.dumps(await self._execute(operation, calls, context, event)).decode()
+                        if shared_as is not None:
+                            self._texts.keep(event, text, len(text), shared_as)
+                    yield text
+        except self._passed_on:
             raise
         except Exception as error:
             # Of any kind: it is answered with its code, and logged when nobody expects it.
-            raise RequestRefused([format_exception(error, f"in subscription {operation.name or ''}")]) from error
+            place = f"in subscription {operation.name or ''}"
+            raise RequestRefused([self._format_exception(error, place)]) from error
 
+    async def _outcomes_of(self, calls: Sequence[Call], kind: OperationType, context: Any, root: object) -> Outcomes:
+        """What the fields returned or raised, by their names in the response: all at once, or a mutation's in turn.
 
-@cache
-def executor() -> Executor:
-    """The executor of this process."""
-    return Executor(schema.graphql_schema)
+        A mutation ends with the first field that fails, so that the ones behind it have no outcome.
+        """
+        if kind is not OperationType.MUTATION:
+            found = await asyncio.gather(*[_outcome(call, context, root) for call in calls])
+            return {call.field.name: outcome for call, outcome in zip(calls, found, strict=True)}
+        if all(isinstance(call.field.resolve, self._grouped) for call in calls):
+            made = await self._group(context, [(call.field.resolve, call.arguments) for call in calls])
+            return {call.field.name: outcome for call, outcome in zip(calls, made, strict=False)}
+        outcomes: Outcomes = {}
+        for call in calls:
+            outcome = outcomes[call.field.name] = await _outcome(call, context, root)
+            if isinstance(outcome, Exception):
+                break
+        return outcomes
+
+    def _formatted(self, error: GraphQLError) -> Formatted:
+        """The error as it is sent: GraphQL's own, or with what a resolver raised."""
+        cause = error.original_error
+        if cause is None or isinstance(cause, GraphQLError):
+            return format_error(error)
+        place = f"at {'.'.join(map(str, error.path or ()))}"
+        return {**error.formatted, **self._format_exception(cause, place)}
 
 
 def _calls(operation: Operation) -> Sequence[Call] | None:
@@ -168,25 +222,6 @@ def _calls(operation: Operation) -> Sequence[Call] | None:
         return None
 
 
-async def outcomes_of(calls: Sequence[Call], kind: OperationType, context: Context, root: object) -> Outcomes:
-    """What the fields returned or raised, by their names in the response: all at once, or those of a mutation in turn.
-
-    A mutation ends with the first field that fails, so that the ones behind it have no outcome.
-    """
-    if kind is not OperationType.MUTATION:
-        found = await asyncio.gather(*[_outcome(call, context, root) for call in calls])
-        return {call.field.name: outcome for call, outcome in zip(calls, found, strict=True)}
-    if all(call.field.field in WRITES for call in calls):
-        made = await accept_all(context, [(WRITES[call.field.field], call.arguments) for call in calls])
-        return {call.field.name: outcome for call, outcome in zip(calls, made, strict=False)}
-    outcomes: Outcomes = {}
-    for call in calls:
-        outcome = outcomes[call.field.name] = await _outcome(call, context, root)
-        if isinstance(outcome, Exception):
-            break
-    return outcomes
-
-
 def _result(outcomes: Outcomes, name: str) -> Any:
     """What the field returned. Raises what it raised, and KeyError where it was not called."""
     outcome = outcomes[name]
@@ -195,7 +230,7 @@ def _result(outcomes: Outcomes, name: str) -> Any:
     return outcome
 
 
-async def _outcome(call: Call, context: Context, root: object) -> Any:
+async def _outcome(call: Call, context: Any, root: object) -> Any:
     try:
         result = call.field.resolve(root, Info(context), **call.arguments)
         return await result if isawaitable(result) else result
@@ -206,7 +241,7 @@ async def _outcome(call: Call, context: Context, root: object) -> Any:
 def _replay(outcomes: Outcomes) -> Callable[..., Any]:
     """Middleware of graphql-core: in the place of resolvers, what they returned or raised already."""
 
-    def resolve(resolver: Callable[..., Any], root: object, info: GraphQLResolveInfo, **given: Any) -> Any:
+    def resolve(resolver: Resolver, root: object, info: GraphQLResolveInfo, **given: Any) -> Any:
         if info.path.prev is not None or info.path.key not in outcomes:
             return resolver(root, info, **given)
         outcome = outcomes[str(info.path.key)]
@@ -221,9 +256,3 @@ def _refuse_unbegun(result: ExecutionResult) -> None:
     """Tells apart what graphql-core does not: an error of a field has a path, one from before execution has none."""
     if result.data is None and result.errors and not any(error.path for error in result.errors):
         raise RequestRefused([format_error(error) for error in result.errors])
-
-
-def _response(result: ExecutionResult) -> Response:
-    if not result.errors:
-        return {"data": result.data}
-    return {"errors": [format_error(error) for error in result.errors], "data": result.data}

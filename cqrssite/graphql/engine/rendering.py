@@ -2,10 +2,10 @@
 
 Reason: graphql-core finds out for every value of every answer which type it has and how that is completed.
 Gain: ten contacts of three fields, 230 → 20 µs of CPU; nothing when `Once` has them.
-The plain path: graphql-core's completion, which also takes over whenever a function here raises (`operations.replay`):
+The plain path: graphql-core's completion, which also takes over whenever a function here raises (`executor.replay`):
 so these need to know what is right, not what is to be said about what is wrong.
 
-Below the root, resolvers are plain functions of their source alone (types.py declares them so). Those that graphene
+Below the root, resolvers are plain functions of their source alone. Those that graphene
 supplies read an attribute: no source of ours is a dict.
 """
 
@@ -66,8 +66,8 @@ def completion(kind: GraphQLOutputType, nodes: Sequence[FieldNode], collect: Col
 class Once:
     """Completes once what several requests are given at once: one and the same object.
 
-    The read client asks once for what several want to know in one turn of the event loop (cqrs.query.batcher), and
-    wakes them all in the same turn. So nothing is remembered for longer than that.
+    A reader that reads a key once for several requests wakes them all in the same turn of the event loop, so nothing is
+    remembered for longer than that.
     """
 
     def __init__(self, complete: Complete) -> None:

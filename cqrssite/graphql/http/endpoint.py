@@ -20,21 +20,14 @@ from graphql import OperationType
 from cqrssite.asgi_apps import Receive, Scope, Send
 from cqrssite.graphql.actor import actor_of
 from cqrssite.graphql.context import Context, Services, settle_seconds
-from cqrssite.graphql.engine.executor import Operation, executor
-from cqrssite.graphql.errors import (
-    BAD_USER_INPUT,
-    INTERNAL_SERVER_ERROR,
-    UNAVAILABLE,
-    BadInput,
-    Formatted,
-    RequestRefused,
-    format_exception,
-    plain,
-)
+from cqrssite.graphql.engine.errors import BAD_USER_INPUT, Formatted, RequestRefused, plain
+from cqrssite.graphql.engine.executor import Operation
+from cqrssite.graphql.errors import INTERNAL_SERVER_ERROR, UNAVAILABLE, BadInput, format_exception
 from cqrssite.graphql.http import graphiql
 from cqrssite.graphql.http.negotiation import GRAPHQL_RESPONSE, JSON, content_type_error, response_type, wants_page
 from cqrssite.graphql.http.origins import HostPolicy, OriginPolicy, headers_of
 from cqrssite.graphql.http.request import read_request
+from cqrssite.graphql.schema import executor
 from cqrssite.serving.deadlines import Deadlines
 
 if TYPE_CHECKING:

@@ -1,17 +1,9 @@
-"""The four parameters of a GraphQL request, the same over HTTP and over WebSocket."""
+"""JSON → a GraphQL request, the same over HTTP and over WebSocket."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
+from cqrssite.graphql.engine.request import GraphQLRequest
 from cqrssite.graphql.errors import BadInput
-
-
-class GraphQLRequest(NamedTuple):
-    """A request whose parameters are well-formed; its document is not parsed yet."""
-
-    query: str
-    variables: dict[str, Any] | None
-    operation_name: str | None
-    extensions: dict[str, Any] | None
 
 
 def read_request(parameters: Any) -> GraphQLRequest:

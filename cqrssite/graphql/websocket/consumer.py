@@ -21,9 +21,11 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from cqrssite.asgi_apps import Message, Receive, Scope, Send
 from cqrssite.graphql.actor import actor_of
 from cqrssite.graphql.context import Context, Services, settle_seconds
-from cqrssite.graphql.errors import UNAVAILABLE, BadInput, plain
+from cqrssite.graphql.engine.errors import plain
+from cqrssite.graphql.engine.request import GraphQLRequest
+from cqrssite.graphql.errors import UNAVAILABLE, BadInput
 from cqrssite.graphql.http.origins import HostPolicy, OriginPolicy, headers_of
-from cqrssite.graphql.http.request import GraphQLRequest, read_request
+from cqrssite.graphql.http.request import read_request
 from cqrssite.graphql.websocket.flow_control import SendWindow, WindowFull
 from cqrssite.graphql.websocket.operations import TOO_SLOW, SocketOperations
 

@@ -10,9 +10,11 @@ from graphql import OperationType
 
 from cqrs.query.errors import SubscriberTooSlow
 from cqrssite.graphql.context import Context
-from cqrssite.graphql.engine.executor import Operation, executor
-from cqrssite.graphql.errors import UNAVAILABLE, FeedEnded, RequestRefused, format_exception, plain
-from cqrssite.graphql.http.request import GraphQLRequest
+from cqrssite.graphql.engine.errors import RequestRefused, plain
+from cqrssite.graphql.engine.executor import Operation
+from cqrssite.graphql.engine.request import GraphQLRequest
+from cqrssite.graphql.errors import UNAVAILABLE, FeedEnded, format_exception
+from cqrssite.graphql.schema import executor
 from cqrssite.graphql.websocket.flow_control import WindowFull
 
 OPERATION_SECONDS = 30.0

@@ -49,4 +49,4 @@ async def test_a_mutation_carries_who_sent_it() -> None:
     async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
         body = {"query": 'mutation { addContact(name: "Ada") { status } }'}
         await client.post("/graphql", json=body, headers={"cookie": f"sessionid={key}"})
-    assert gateway.journal.accepted[0].add.meta.actor == "grace"
+    assert gateway.journal.accepted[0].meta.actor == "grace"

@@ -4,7 +4,7 @@ import pytest
 from graphql import get_introspection_query
 
 from cqrssite.graphql.engine.documents import Documents
-from cqrssite.graphql.errors import RequestRefused
+from cqrssite.graphql.engine.errors import RequestRefused
 from cqrssite.graphql.schema import schema
 
 

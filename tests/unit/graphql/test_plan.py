@@ -14,34 +14,33 @@ from graphql import IntValueNode, StringValueNode, Visitor, parse, visit
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from cqrs.journal import models
 from cqrs.query.errors import ReaderUnavailable
 from cqrssite.graphql.context import Context
 from cqrssite.graphql.engine import rendering
 from cqrssite.graphql.engine.documents import Documents
+from cqrssite.graphql.engine.errors import RequestRefused
 from cqrssite.graphql.engine.executor import Executor, Response
 from cqrssite.graphql.engine.literals import lift, places
-from cqrssite.graphql.errors import RequestRefused
-from cqrssite.graphql.http.request import GraphQLRequest
-from cqrssite.graphql.schema import schema
+from cqrssite.graphql.engine.request import GraphQLRequest
+from cqrssite.graphql.schema import executor_of, schema
 from protocol.contact_pb2 import Contact
-from protocol.notice_pb2 import Notice
-from tests.support.fake_gateway import FakeGateway, State, stamp
+from protocol.cqrs_notice_pb2 import Notice
+from tests.support.fake_gateway import FakeGateway, Row, State, stamp
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC)
 EVENTS = [
-    Notice(position="1:a", number=1, kind=Notice.ADDED, contact_id="a", command_id="k", committed_at=stamp(1)),
+    Notice(position="1:a", number=1, kind=Notice.ADDED, aggregate_id="a", command_id="k", committed_at=stamp(1)),
     Notice(
         position="2:b",
         number=2,
         kind=Notice.DELETED,
-        contact_id="a",
-        contact=Contact(id="a", name="Ada", version=2),
+        aggregate_id="a",
+        state=Contact(id="a", name="Ada", version=2).SerializeToString(),
         committed_at=stamp(2),
     ),
-    Notice(position="3:c", number=3, kind=Notice.REJECTED, contact_id="b", reason=Notice.CONFLICT, message="stale"),
+    Notice(position="3:c", number=3, kind=Notice.REJECTED, aggregate_id="b", reason=Notice.CONFLICT, message="stale"),
     # A kind that is not known here: the newer database's.
-    Notice(position="4:d", number=4, kind=99, contact_id="b"),  # type: ignore[arg-type]
+    Notice(position="4:d", number=4, kind=99, aggregate_id="b"),  # type: ignore[arg-type]
 ]
 
 
@@ -52,11 +51,14 @@ def gateway() -> FakeGateway:
     made.reader.contacts["b"] = Contact(id="b", name="")
     made.reader.contacts["c"] = Contact(id="c", name="Grace", last_updated=stamp(7), version=2**40)
     for command_id, state in (("k", State.QUEUED), ("r", State.REJECTED), ("x", "UNHEARD OF")):
-        made.journal.rows[command_id] = models.Command(
-            number=1,
+        made.journal.rows[command_id] = Row(
             command_id=command_id,
-            kind="ADD",
-            contact_id="a",
+            aggregate="contact",
+            verb="add",
+            aggregate_id="a",
+            body=b"",
+            expected_version=None,
+            actor="",
             state=state,
             reason="CONFLICT" if command_id == "r" else "",
             accepted_at=MOMENT,
@@ -88,7 +90,7 @@ def answer(run: Callable[[], Any]) -> bytes:
 def both(query: str, variables: dict[str, Any] | None, name: str | None, root: Any = None) -> tuple[bytes, bytes]:
     """What the plan answers, a second time and with its literals lifted out, and what graphql-core answers."""
     request = GraphQLRequest(query, variables, name, None)
-    planned, plain = Executor(schema.graphql_schema), Executor(schema.graphql_schema)
+    planned, plain = executor_of(schema), executor_of(schema)
     # The same document with other literals comes first: it is the one that is compiled.
     with_others = GraphQLRequest(others(query), variables, name, None)
     answer(lambda: execute(planned, with_others, gateway(), root, plainly=False))
@@ -289,7 +291,7 @@ def test_a_resolver_that_fails_is_told_as_graphql_core_tells_it(failure: Excepti
         return made
 
     query = '{ a: contact(id: "a") { id } b: command(id: "k") { id } c: listContacts(count: 1) { id } }'
-    executor = Executor(schema.graphql_schema)
+    executor = executor_of(schema)
     request = GraphQLRequest(query, None, None, None)
     planned = answer(lambda: execute(executor, request, failing(), None, plainly=False))
     plain = answer(lambda: execute(executor, request, failing(), None, plainly=True))
@@ -320,7 +322,7 @@ def nothing_is_left() -> Iterator[None]:
 )  # fmt: skip
 def test_what_clients_ask_for_is_executed_by_plans(query: str, given_variables: dict[str, Any] | None) -> None:
     with nothing_is_left():
-        executor = Executor(schema.graphql_schema)
+        executor = executor_of(schema)
         request = GraphQLRequest(query, given_variables, None, None)
         assert b'"data"' in answer(lambda: execute(executor, request, gateway(), EVENTS[1], plainly=False))
 

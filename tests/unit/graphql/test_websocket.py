@@ -13,13 +13,13 @@ import pytest
 from channels.testing import ApplicationCommunicator, WebsocketCommunicator
 
 from cqrs.query.errors import SubscriberTooSlow
+from cqrssite.graphql.engine.events import OVERHEAD, EventMemory
 from cqrssite.graphql.engine.executor import Executor
-from cqrssite.graphql.engine.payloads import OVERHEAD, Payloads
 from cqrssite.graphql.websocket.consumer import MAX_MESSAGE, MAX_OPERATIONS, PROTOCOL, GraphQLConsumer
 from cqrssite.graphql.websocket.flow_control import SendWindow
 from protocol.contact_pb2 import Contact
-from protocol.notice_pb2 import Notice
-from tests.support.fake_gateway import FakeGateway, Settings, State
+from protocol.cqrs_notice_pb2 import Notice
+from tests.support.fake_gateway import FakeGateway, Settings, State, name_of
 from tests.support.polling import eventually
 
 CHANGED = "subscription { contactChanged { position kind contactId contact { name } } }"
@@ -178,7 +178,7 @@ async def test_queries_and_mutations_are_answered_too(gateway: FakeGateway) -> N
         answer = {"data": {"addContact": {"status": "OK"}}}
         assert await hear(communicator) == {"id": "1", "type": "next", "payload": answer}
         assert await hear(communicator) == {"id": "1", "type": "complete"}
-    assert gateway.journal.accepted[0].add.name == "Ada"
+    assert name_of(gateway.journal.accepted[0]) == "Ada"
 
 
 @pytest.mark.parametrize(
@@ -249,16 +249,18 @@ async def test_a_notice_is_executed_once_for_all_sockets_that_select_the_same(ga
 
 
 def test_what_is_remembered_of_notices_is_bounded() -> None:
-    payloads = Payloads(limit=3 * OVERHEAD)
+    texts: EventMemory[str] = EventMemory(limit=3 * OVERHEAD)
     notices = [Notice(position=str(number)) for number in range(10)]
     for notice in notices:
-        payloads.keep(1, notice, "")
-    assert len(payloads) == 3
-    assert payloads.get(1, notices[6]) is None
-    assert payloads.get(1, notices[7]) == ""
+        texts.keep(notice, "", 0, 1)
+        # Again: two sockets at once.
+        texts.keep(notice, "", 0, 1)
+    assert len(texts) == 3
+    assert texts.get(notices[6], 1) is None
+    assert texts.get(notices[7], 1) == ""
     # Equal, but another one; and another selection.
-    assert payloads.get(1, Notice(position="9")) is None
-    assert payloads.get(2, notices[9]) is None
+    assert texts.get(Notice(position="9"), 1) is None
+    assert texts.get(notices[9], 2) is None
 
 
 async def test_a_subscription_goes_on_after_a_position(gateway: FakeGateway) -> None:

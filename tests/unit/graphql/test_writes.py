@@ -12,15 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cqrs.journal.entry import Accepted
+from cqrs.journal.accepted import Accepted
 from cqrs.journal.errors import JournalFull, JournalUnavailable
 from cqrssite.graphql.context import Context
-from cqrssite.graphql.engine.executor import Executor
-from cqrssite.graphql.http.request import GraphQLRequest
-from cqrssite.graphql.schema import schema
-from protocol.contact_write_pb2 import Command
+from cqrssite.graphql.engine.request import GraphQLRequest
+from cqrssite.graphql.schema import executor_of, schema
+from protocol.cqrs_command_pb2 import Command
 from protocol.ids import aggregate_id_of
-from tests.support.fake_gateway import FakeGateway, FakeJournal
+from tests.support.fake_gateway import FakeGateway, FakeJournal, name_of
 
 OLD = "old"
 """The key of an add that was applied long ago, and whose contact was deleted since."""
@@ -90,7 +89,7 @@ async def run(gateway: Gateway, query: str, *, plainly: bool = False) -> dict[st
     async def actor() -> str:
         return "grace"
 
-    executor = Executor(schema.graphql_schema)
+    executor = executor_of(schema)
     operation = executor.prepare(GraphQLRequest(query, None, None, None))
     execute = executor.execute_plainly if plainly else executor.execute
     return await execute(operation, Context(lambda: gateway, actor, settle_seconds=1))
@@ -176,8 +175,8 @@ async def test_mutations_of_one_document_are_one_journal_commit() -> None:
     adds = " ".join(f'm{n}: addContact(name: "Ada {n}") {{ contactId }}' for n in range(100))
     gateway, response = await accepted(f"mutation {{ {adds} }}")
     assert gateway.journal.calls == [100]
-    assert [command.add.name for command in gateway.journal.accepted] == [f"Ada {n}" for n in range(100)]
-    assert response["data"]["m99"]["contactId"] == gateway.journal.accepted[99].add.id
+    assert [name_of(command) for command in gateway.journal.accepted] == [f"Ada {n}" for n in range(100)]
+    assert response["data"]["m99"]["contactId"] == gateway.journal.accepted[99].aggregate_id
 
 
 async def test_what_is_about_the_same_contact_is_accepted_together_too() -> None:
@@ -194,7 +193,7 @@ async def test_what_precedes_a_mutation_that_fails_is_accepted_and_nothing_after
     query = """mutation { a: addContact(name: "Ada") { status } b: updateContact(id: "gone", name: "x") { status }
         c: addContact(name: "Bea") { status } }"""
     gateway, response = await accepted(query)
-    assert [command.add.name for command in gateway.journal.accepted] == ["Ada"]
+    assert [name_of(command) for command in gateway.journal.accepted] == ["Ada"]
     assert response["data"] is None
     (error,) = response["errors"]
     assert (error["path"], error["extensions"]["code"]) == (["b"], "NOT_FOUND")

@@ -18,7 +18,7 @@ from cqrs.query.errors import (
     SubscriberTooSlow,
 )
 from cqrs.query.feed import NoticeFeed
-from protocol.notice_pb2 import Notice, NoticeBatch
+from protocol.cqrs_notice_pb2 import Notice, NoticeBatch
 from tests.support.fake_reader import FakeReader, FakeStore
 
 

@@ -5,12 +5,15 @@ import logging
 
 import pytest
 
+from contacts_read.go_contract import ContractReads
 from cqrs.query import batch_reader, batcher, client
 from cqrs.query.connection import Connection
 from cqrs.query.errors import ExtensionMissing, InvalidRead, ReadError, ReaderUnavailable
+from cqrs.query.keys import ById
 from protocol.contact_pb2 import Contact, RequestResponse
-from protocol.contact_read_pb2 import ContactArrayRequestResponse, ContactRequestResponse, ReadReply
-from protocol.notice_pb2 import Notice, NoticeBatch
+from protocol.contact_read_pb2 import ContactArrayRequestResponse, ContactRequestResponse
+from protocol.cqrs_notice_pb2 import Notice, NoticeBatch
+from protocol.cqrs_read_pb2 import Answer, ReadReply
 from tests.support.polling import eventually
 
 MISSING = RequestResponse(status=RequestResponse.ERROR, Message="user with id none not found")
@@ -38,6 +41,7 @@ class FakeConnection(Connection):
         self.is_open = False
 
     async def call(self, method, request, ends, *, positioned=False):
+        method = method.name
         self.calls.append((method, request))
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
@@ -53,10 +57,16 @@ class FakeConnection(Connection):
         return getattr(self, method)(request)
 
     def Read(self, request):
-        return ReadReply(
-            contact=[self._contact(contact_id) for contact_id in request.contact_id],
-            list=[self._list(count) for count in request.list_count],
-        )
+        return ReadReply(answer=[self._answer(key) for key in request.key])
+
+    def _answer(self, key):
+        if key.aggregate != "contact":
+            return Answer(error=f"there is no aggregate {key.aggregate}")
+        if key.WhichOneof("what") == "id":
+            found = [self.contacts[key.id]] if key.id in self.contacts else []
+        else:
+            found = list(self.contacts.values())[: key.page.count]
+        return Answer(state=[contact.SerializeToString() for contact in found])
 
     def GetContact(self, request):
         return self._contact(request.id)
@@ -88,8 +98,16 @@ def connection(monkeypatch):
 
 @pytest.fixture
 async def reader(connection):
-    async with client.ReadClient("fake:0") as opened:
+    async with client.ReadClient("fake:0", fallback=ContractReads()) as opened:
         yield opened
+
+
+def ids_of(request):
+    return [key.id for key in request.key if key.WhichOneof("what") == "id"]
+
+
+def counts_of(request):
+    return [key.page.count for key in request.key if key.WhichOneof("what") == "page"]
 
 
 async def turns(count=10):
@@ -100,18 +118,21 @@ async def turns(count=10):
 
 async def test_reads_of_one_moment_are_one_call(reader, connection):
     one, two, ten, none = await asyncio.gather(
-        reader.get_contact("c1"), reader.get_contact("c2"), reader.list_contacts(10), reader.get_contact("none")
+        reader.get("contact", "c1"),
+        reader.get("contact", "c2"),
+        reader.first("contact", 10),
+        reader.get("contact", "none"),
     )
     assert (one.name, two.name, len(ten), none) == ("name 1", "name 2", 10, None)
     assert connection.methods() == ["Read"]
 
 
-async def test_the_same_question_is_asked_once(reader, connection):
-    contacts = await asyncio.gather(*(reader.get_contact("c1") for _ in range(50)), reader.list_contacts(3))
+async def test_the_same_key_is_read_once(reader, connection):
+    contacts = await asyncio.gather(*(reader.get("contact", "c1") for _ in range(50)), reader.first("contact", 3))
     assert {contact.name for contact in contacts[:50]} == {"name 1"}
     _, request = connection.calls[0]
-    assert list(request.contact_id) == ["c1"]
-    assert list(request.list_count) == [3]
+    assert ids_of(request) == ["c1"]
+    assert counts_of(request) == [3]
 
 
 async def test_one_call_is_under_way_and_what_waits_goes_with_the_next(reader, connection, monkeypatch):
@@ -119,25 +140,25 @@ async def test_one_call_is_under_way_and_what_waits_goes_with_the_next(reader, c
     connection.gate.clear()
     reads = []
     for number in range(20):
-        reads.append(asyncio.create_task(reader.get_contact(f"c{number}")))
+        reads.append(asyncio.create_task(reader.get("contact", f"c{number}")))
         await turns()
     connection.gate.set()
     await asyncio.gather(*reads)
     assert connection.most_under_way == 1
-    assert [len(request.contact_id) for _, request in connection.calls] == [1, 19]
+    assert [len(ids_of(request)) for _, request in connection.calls] == [1, 19]
 
 
 async def test_when_enough_waits_a_second_call_is_sent(reader, connection, monkeypatch):
     monkeypatch.setattr(batcher, "SLOW", 60)
     connection.gate.clear()
-    reads = [asyncio.create_task(reader.get_contact("c0"))]
+    reads = [asyncio.create_task(reader.get("contact", "c0"))]
     await turns()
-    reads += [asyncio.create_task(reader.get_contact(f"c{number}")) for number in range(1, batcher.ENOUGH)]
+    reads += [asyncio.create_task(reader.get("contact", f"c{number}")) for number in range(1, batcher.ENOUGH)]
     await turns()
     assert len(connection.calls) == 1
-    reads.append(asyncio.create_task(reader.get_contact("another")))
+    reads.append(asyncio.create_task(reader.get("contact", "another")))
     await turns()
-    assert [len(request.contact_id) for _, request in connection.calls] == [1, batcher.ENOUGH]
+    assert [len(ids_of(request)) for _, request in connection.calls] == [1, batcher.ENOUGH]
     connection.gate.set()
     await asyncio.gather(*reads)
 
@@ -147,45 +168,45 @@ async def test_a_slow_call_holds_up_no_other_and_two_are_the_most(reader, connec
     connection.gate.clear()
     reads = []
     for number in range(20):
-        reads.append(asyncio.create_task(reader.get_contact(f"c{number}")))
+        reads.append(asyncio.create_task(reader.get("contact", f"c{number}")))
         await turns()
     assert len(connection.calls) == 2
     connection.gate.set()
     await asyncio.gather(*reads)
     assert connection.most_under_way == 2
-    assert [len(request.contact_id) for _, request in connection.calls] == [1, 1, 18]
+    assert [len(ids_of(request)) for _, request in connection.calls] == [1, 1, 18]
 
 
 async def test_a_read_never_joins_a_call_that_is_sent(reader, connection):
     """What was written since may be missing from its answer."""
     connection.gate.clear()
-    before = asyncio.create_task(reader.get_contact("c1"))
+    before = asyncio.create_task(reader.get("contact", "c1"))
     await turns()
     old_answer = connection.Read
     stale = old_answer(connection.calls[0][1])
     connection.contacts["c1"] = Contact(id="c1", name="written meanwhile")
     connection.Read = lambda request: stale if request is connection.calls[0][1] else old_answer(request)
-    after = asyncio.create_task(reader.get_contact("c1"))
+    after = asyncio.create_task(reader.get("contact", "c1"))
     await turns()
     connection.gate.set()
     assert (await before).name == "name 1"
     assert (await after).name == "written meanwhile"
 
 
-async def test_batches_are_bounded_by_questions_and_by_contacts(reader, connection):
-    await asyncio.gather(*(reader.get_contact(f"id{number}") for number in range(450)))
-    assert [len(request.contact_id) for _, request in connection.calls] == [200, 200, 50]
+async def test_batches_are_bounded_by_keys_and_by_states(reader, connection):
+    await asyncio.gather(*(reader.get("contact", f"id{number}") for number in range(450)))
+    assert [len(ids_of(request)) for _, request in connection.calls] == [200, 200, 50]
     assert connection.most_under_way == 2
     connection.calls.clear()
-    await asyncio.gather(*(reader.list_contacts(1000 - number) for number in range(6)))
-    assert [list(request.list_count) for _, request in connection.calls] == [[1000, 999, 998], [997, 996, 995]]
+    await asyncio.gather(*(reader.first("contact", 1000 - number) for number in range(6)))
+    assert [counts_of(request) for _, request in connection.calls] == [[1000, 999, 998], [997, 996, 995]]
 
 
 async def test_what_waits_is_sent_once_the_call_before_it_turns_out_to_be_slow(reader, connection):
     connection.gate.clear()
-    stuck = asyncio.create_task(reader.get_contact("c1"))
+    stuck = asyncio.create_task(reader.get("contact", "c1"))
     await turns()
-    behind = asyncio.create_task(reader.get_contact("c2"))
+    behind = asyncio.create_task(reader.get("contact", "c2"))
     await turns()
     await eventually(lambda: len(connection.calls) == 2)
     connection.gate.set()
@@ -197,20 +218,20 @@ async def test_a_read_that_waits_to_be_sent_ends_at_its_deadline(reader, connect
     connection.gate.clear()
     stuck = []
     for contact_id in ("c1", "c2"):
-        stuck.append(asyncio.create_task(reader.get_contact(contact_id)))
+        stuck.append(asyncio.create_task(reader.get("contact", contact_id)))
         await turns()
     assert len(connection.calls) == 2
     with pytest.raises(ReaderUnavailable, match=r"fake:0 did not answer within 0\.01 s"):
-        await reader.get_contact("c3", timeout=0.01)
+        await reader.get("contact", "c3", timeout=0.01)
     connection.gate.set()
     assert [contact.name for contact in await asyncio.gather(*stuck)] == ["name 1", "name 2"]
     await turns()
-    assert "c3" not in [contact_id for _, request in connection.calls for contact_id in request.contact_id]
+    assert "c3" not in [contact_id for _, request in connection.calls for contact_id in ids_of(request)]
 
 
 async def test_a_caller_that_leaves_breaks_no_other(reader, connection):
     connection.gate.clear()
-    leaves, stays = (asyncio.create_task(reader.get_contact("c1")) for _ in range(2))
+    leaves, stays = (asyncio.create_task(reader.get("contact", "c1")) for _ in range(2))
     await turns()
     leaves.cancel()
     await turns()
@@ -221,52 +242,54 @@ async def test_a_caller_that_leaves_breaks_no_other(reader, connection):
 
 
 async def test_what_nobody_waits_for_any_more_is_not_asked(reader, connection):
-    read = asyncio.create_task(reader.get_contact("c1"))
+    read = asyncio.create_task(reader.get("contact", "c1"))
     await asyncio.sleep(0)
     read.cancel()
     await turns()
     assert connection.calls == []
-    assert (await reader.get_contact("c2")).name == "name 2"
+    assert (await reader.get("contact", "c2")).name == "name 2"
 
 
 async def test_reads_that_wait_are_bounded(connection):
-    gatherer = batcher.Gatherer(
-        batch_reader.Answers(connection).answer,
+    reads = batcher.ReadBatcher(
+        batch_reader.BatchReader(connection).answer,
         late=lambda seconds: ReaderUnavailable("late"),
         full=lambda most: ReaderUnavailable(f"{most} wait"),
         most=3,
     )
     connection.gate.clear()
-    waiting = [asyncio.create_task(gatherer.get("c1", 10)) for _ in range(3)]
+    waiting = [asyncio.create_task(reads.get(ById("contact", "c1"), 10)) for _ in range(3)]
     await turns()
     with pytest.raises(ReaderUnavailable, match="3 wait"):
-        await gatherer.get("c1", 10)
+        await reads.get(ById("contact", "c1"), 10)
     connection.gate.set()
     await asyncio.gather(*waiting)
-    assert (await gatherer.get("c1", 10)).name == "name 1"
+    assert (await reads.get(ById("contact", "c1"), 10)).name == "name 1"
 
 
 async def test_an_error_reaches_every_caller_of_the_call_and_no_later_one(reader, connection):
     connection.error = ReaderUnavailable("away")
-    results = await asyncio.gather(*(reader.get_contact(f"c{number}") for number in range(5)), return_exceptions=True)
+    results = await asyncio.gather(
+        *(reader.get("contact", f"c{number}") for number in range(5)), return_exceptions=True
+    )
     assert [str(each) for each in results] == ["away"] * 5
     assert len({id(each) for each in results}) == 5
     connection.error = None
-    assert (await reader.get_contact("c1")).name == "name 1"
+    assert (await reader.get("contact", "c1")).name == "name 1"
 
 
-async def test_an_answer_with_too_few_contacts_is_an_error(reader, connection):
+async def test_a_reply_with_too_few_answers_is_an_error(reader, connection):
     connection.Read = lambda request: ReadReply()
-    with pytest.raises(ReadError, match="left questions unanswered"):
-        await reader.get_contact("c1")
+    with pytest.raises(ReadError, match="left keys unanswered"):
+        await reader.get("contact", "c1")
 
 
 async def test_closing_ends_reads_that_wait(connection):
     connection.gate.clear()
     async with client.ReadClient("fake:0") as reader:
-        reads = [asyncio.create_task(reader.get_contact(f"c{number}")) for number in range(2)]
+        reads = [asyncio.create_task(reader.get("contact", f"c{number}")) for number in range(2)]
         await turns()
-        reads.append(asyncio.create_task(reader.list_contacts(3)))
+        reads.append(asyncio.create_task(reader.first("contact", 3)))
         await asyncio.sleep(0)
     results = await asyncio.gather(*reads, return_exceptions=True)
     assert [type(each) for each in results] == [ReaderUnavailable] * 3
@@ -276,18 +299,18 @@ async def test_closing_ends_reads_that_wait(connection):
 @pytest.mark.parametrize("count", [-1, 1001, 2**40])
 async def test_a_count_out_of_range_is_refused_before_it_is_asked(reader, connection, count):
     with pytest.raises(InvalidRead, match="count must be 0 to 1000"):
-        await reader.list_contacts(count)
+        await reader.first("contact", count)
     assert connection.calls == []
 
 
 async def test_what_is_no_id_is_refused_before_it_is_asked(reader, connection):
     with pytest.raises(InvalidRead, match="id must be"):
-        await reader.get_contact("a" * 1000)
+        await reader.get("contact", "a" * 1000)
     assert connection.calls == []
 
 
 async def test_a_list_of_none_is_empty_without_asking(reader, connection):
-    assert list(await reader.list_contacts(0)) == []
+    assert list(await reader.first("contact", 0)) == []
     assert connection.calls == []
 
 
@@ -295,24 +318,24 @@ async def test_a_contract_only_peer_is_asked_one_by_one_and_that_is_said_once(re
     connection.extended = False
     for _ in range(3):
         one, three, none = await asyncio.gather(
-            reader.get_contact("c1"), reader.list_contacts(3), reader.get_contact("none")
+            reader.get("contact", "c1"), reader.first("contact", 3), reader.get("contact", "none")
         )
         assert (one.name, len(three), none) == ("name 1", 3, None)
     assert connection.methods().count("Read") == 1
     assert len(connection.calls) == 1 + 3 * 3
-    assert caplog.text.count("contacts are read one a call") == 1
+    assert caplog.text.count("one key is read a call") == 1
 
 
 async def test_calls_to_a_contract_only_peer_are_bounded(reader, connection):
     connection.extended = False
-    await asyncio.gather(*(reader.get_contact(f"id{number}") for number in range(500)))
+    await asyncio.gather(*(reader.get("contact", f"id{number}") for number in range(500)))
     assert connection.most_under_way <= batch_reader.SINGLE_CALLS
 
 
-async def test_one_question_that_fails_at_a_contract_only_peer_fails_alone(reader, connection):
+async def test_one_key_that_fails_at_a_contract_only_peer_fails_alone(reader, connection):
     connection.extended = False
     connection.ListContacts = lambda request: ContactArrayRequestResponse(response=MISSING)
-    one, failed = await asyncio.gather(reader.get_contact("c1"), reader.list_contacts(2), return_exceptions=True)
+    one, failed = await asyncio.gather(reader.get("contact", "c1"), reader.first("contact", 2), return_exceptions=True)
     assert one.name == "name 1"
     assert isinstance(failed, ReadError)
 
@@ -321,23 +344,55 @@ async def test_a_peer_that_was_replaced_is_asked_for_all_again(reader, connectio
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(batch_reader, "ASK_AGAIN", 0)
     connection.extended = False
-    await reader.get_contact("c1")
+    await reader.get("contact", "c1")
     connection.extended = True
-    await reader.get_contact("c1")
-    await reader.get_contact("c1")
+    await reader.get("contact", "c1")
+    await reader.get("contact", "c1")
     assert connection.methods() == ["Read", "GetContact", "Read", "Read"]
-    assert caplog.text.count("contacts are read many a call") == 1
+    assert caplog.text.count("many keys are read a call") == 1
 
 
 async def test_a_peer_that_was_away_is_asked_for_all_again(reader, connection):
     connection.extended = False
-    await reader.get_contact("c1")
+    await reader.get("contact", "c1")
     connection.error = ReaderUnavailable("away")
     with pytest.raises(ReaderUnavailable):
-        await reader.get_contact("c1")
+        await reader.get("contact", "c1")
     connection.error = None
-    await reader.get_contact("c1")
+    await reader.get("contact", "c1")
     assert connection.methods() == ["Read", "GetContact", "GetContact", "Read", "GetContact"]
+
+
+async def test_without_a_contract_to_fall_back_on_a_peer_that_does_not_know_read_is_said_to_miss_it(connection):
+    connection.extended = False
+    async with client.ReadClient("fake:0") as reader:
+        with pytest.raises(ExtensionMissing):
+            await reader.get("contact", "c1")
+
+
+async def test_a_contract_only_peer_has_no_other_aggregate(reader, connection, monkeypatch):
+    monkeypatch.setattr(client, "registry", lambda: {"contact": None, "note": None})
+    connection.extended = False
+    one, other, others = await asyncio.gather(
+        reader.get("contact", "c1"), reader.get("note", "n1"), reader.first("note", 3), return_exceptions=True
+    )
+    assert one.name == "name 1"
+    assert isinstance(other, ExtensionMissing)
+    assert isinstance(others, ExtensionMissing)
+
+
+async def test_an_aggregate_that_is_not_declared_is_refused_before_it_is_read(reader, connection):
+    with pytest.raises(InvalidRead, match="there is no aggregate note"):
+        await reader.get("note", "n1")
+    assert connection.calls == []
+
+
+async def test_a_key_that_the_database_refuses_fails_alone(reader, connection, monkeypatch):
+    monkeypatch.setattr(client, "registry", lambda: {"contact": None, "note": None})
+    one, other = await asyncio.gather(reader.get("contact", "c1"), reader.get("note", "n1"), return_exceptions=True)
+    assert one.name == "name 1"
+    assert isinstance(other, ReadError)
+    assert "there is no aggregate note" in str(other)
 
 
 async def test_outcomes_are_asked_a_thousand_a_call_each_once(reader, connection):

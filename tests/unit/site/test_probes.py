@@ -1,16 +1,22 @@
 """/healthz and /readyz: what they say of each part, and with which status."""
 
 import asyncio
+import contextlib
 import json
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.db import OperationalError, connections
 
+from cqrs.journal import rows
 from cqrs.journal.errors import JournalUnavailable
 from cqrs.query.errors import ReaderUnavailable
+from cqrssite import readiness
 from cqrssite.readiness import Probes
 from cqrssite.wiring import GatewayNotOpen, current
+from tests.support.journals import open_journal, uses_the_journal
 
 PARTS = ("journal", "broker", "reader", "database", "notices", "history")
 
@@ -25,15 +31,19 @@ class FakeGateway:
         self.link = SimpleNamespace(connected=True)
         self.feed = SimpleNamespace(state="live")
         self.recognition = SimpleNamespace(lost="")
-        self.journal = SimpleNamespace(is_pending=self._is_pending)
-        self.reader = SimpleNamespace(get_contact=self._get_contact)
+        self.writes = 0
+        self.disk = asyncio.Event()
+        self.disk.set()
+        self.journal = SimpleNamespace(check_writable=self._check_writable)
+        self.reader = SimpleNamespace(get=self._get)
 
-    async def _is_pending(self, _contact_id: str) -> bool:
+    async def _check_writable(self) -> None:
+        self.writes += 1
+        await self.disk.wait()
         if self.journal_error:
             raise self.journal_error
-        return False
 
-    async def _get_contact(self, _contact_id: str, *, timeout: float) -> None:
+    async def _get(self, _aggregate: str, _aggregate_id: str, *, timeout: float) -> None:
         self.reads += 1
         await asyncio.sleep(0)
         if self.read_error:
@@ -113,6 +123,80 @@ async def test_a_journal_that_fails_is_unavailable_and_says_why(gateway: FakeGat
     status, said = await get(lambda: gateway, "/readyz")
     assert (status, said["status"]) == (503, "unavailable")
     assert said["journal"] == {"ok": False, "why": "the disk is full"}
+
+
+async def test_the_journal_is_written_once_a_second_at_most_however_often_it_is_probed(gateway: FakeGateway) -> None:
+    probes = Probes(lambda: gateway, "reader:9998")  # type: ignore[arg-type, return-value]
+    for _ in range(20):
+        assert (await ask(probes, "/readyz"))[0] == 200
+    assert gateway.writes == 1
+    probes = Probes(lambda: gateway, "reader:9998", write_every=0)  # type: ignore[arg-type, return-value]
+    for _ in range(2):
+        await ask(probes, "/readyz")
+    assert gateway.writes == 3
+
+
+async def test_a_journal_whose_disk_hangs_is_unavailable_and_not_written_again_meanwhile(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readiness, "_WITHIN", 0.01)
+    gateway.disk.clear()
+    probes = Probes(lambda: gateway, "reader:9998", write_every=0)  # type: ignore[arg-type, return-value]
+    for _ in range(3):
+        status, said = await ask(probes, "/readyz")
+        assert (status, said["journal"]) == (503, {"ok": False, "why": "is not written within 0.01 s"})
+    assert gateway.writes == 1
+    gateway.disk.set()
+    await asyncio.sleep(0)
+    assert (await ask(probes, "/readyz"))[0] == 200
+
+
+def full_disk(monkeypatch: pytest.MonkeyPatch, full: list[bool]) -> None:
+    """Every transaction of the journal fails as it is committed while `full` holds something."""
+    real = rows.writing
+
+    @contextlib.contextmanager
+    def writing() -> Iterator[Any]:
+        with real() as cursor:
+            yield cursor
+            if full:
+                raise OperationalError("database or disk is full")
+
+    monkeypatch.setattr(rows, "writing", writing)
+
+
+@uses_the_journal
+async def test_a_full_disk_makes_the_gateway_unavailable_until_there_is_room(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full: list[bool] = []
+    full_disk(monkeypatch, full)
+    async with open_journal() as journal:
+        gateway.journal = journal  # type: ignore[assignment]
+        probes = Probes(lambda: gateway, "reader:9998", write_every=0)  # type: ignore[arg-type, return-value]
+        assert (await ask(probes, "/readyz"))[0] == 200
+        full.append(True)
+        status, said = await ask(probes, "/readyz")
+        assert (status, said["status"], said["journal"]["ok"]) == (503, "unavailable", False)
+        assert "disk is full" in said["journal"]["why"]
+        full.clear()
+        assert (await ask(probes, "/readyz"))[0] == 200
+
+
+@uses_the_journal
+async def test_a_journal_that_can_be_read_and_not_written_is_found_out() -> None:
+    def forbid_writing() -> None:
+        with connections[rows.database()].cursor() as cursor:
+            cursor.execute("PRAGMA query_only = ON")
+
+    async with open_journal() as journal:
+        await journal.check_writable()
+        await journal.write(forbid_writing)
+        await journal.find("nobody")
+        with pytest.raises(JournalUnavailable, match="readonly"):
+            await journal.check_writable()
+        # The failed connection is replaced, and with it what it forbade.
+        await journal.check_writable()
 
 
 @pytest.mark.parametrize(("reader_healthy", "well"), [(True, {"reader"}), (False, set())])

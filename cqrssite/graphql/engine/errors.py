@@ -1,0 +1,32 @@
+"""Errors of requests as they are sent: a message for people, `extensions.code` for programs."""
+
+from typing import Any
+
+from graphql import GraphQLError
+
+BAD_USER_INPUT = "BAD_USER_INPUT"
+GRAPHQL_PARSE_FAILED = "GRAPHQL_PARSE_FAILED"
+GRAPHQL_VALIDATION_FAILED = "GRAPHQL_VALIDATION_FAILED"
+
+Formatted = dict[str, Any]
+"""An error as the GraphQL specification lays it out."""
+
+
+class RequestRefused(Exception):
+    """An operation that was not executed, with its errors as they are sent."""
+
+    def __init__(self, errors: list[Formatted]) -> None:
+        super().__init__("; ".join(str(error["message"]) for error in errors))
+        self.errors = errors
+
+
+def plain(message: str, code: str) -> Formatted:
+    """A GraphQL error that belongs to no place in a document."""
+    return {"message": message, "extensions": {"code": code}}
+
+
+def format_error(error: GraphQLError, code: str = BAD_USER_INPUT) -> Formatted:
+    """An error that GraphQL itself raised, as it is sent."""
+    formatted: Formatted = dict(error.formatted)
+    formatted["extensions"] = {**(error.extensions or {}), "code": code}
+    return formatted

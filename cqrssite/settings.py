@@ -37,6 +37,7 @@ def _secret_key() -> str:
 
 
 CONTACTS = read_environment()
+CQRS = {"DELAY": CONTACTS.delay, "JOURNAL_LIMIT": CONTACTS.journal_limit}
 _make_var_folder()
 
 # gRPC says on stderr, past our logging, what its callers are told by an error. It is read when grpc is imported.

@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 
 import contacts_write
-from cqrs.journal.entry import Accepted
+from cqrs.journal.accepted import Accepted
 from cqrs.journal.errors import CommandError, NotOperable
 from cqrs.store.admin import ParkedCommandAdmin
 from cqrs.store.decide import after

@@ -24,7 +24,7 @@ class FakeGateway:
         self.reads = 0
         self.link = SimpleNamespace(connected=True)
         self.feed = SimpleNamespace(state="live")
-        self.recognition = SimpleNamespace(lost="")
+        self.history_guard = SimpleNamespace(lost="")
         self.journal = SimpleNamespace(is_pending=self._is_pending)
         self.reader = SimpleNamespace(get_contact=self._get_contact)
 
@@ -102,10 +102,10 @@ async def test_a_read_side_that_knows_only_the_contract_is_degraded(gateway: Fak
 async def test_before_another_database_than_the_one_followed_it_serves_degraded_and_says_what_to_do(
     gateway: FakeGateway,
 ) -> None:
-    gateway.recognition.lost = "it was restored; run manage.py replaycommands"
+    gateway.history_guard.lost = "it was restored; run manage.py replaycommands"
     status, said = await get(lambda: gateway, "/readyz")
     assert (status, said["status"]) == (200, "degraded")
-    assert said["history"] == {"ok": False, "why": gateway.recognition.lost}
+    assert said["history"] == {"ok": False, "why": gateway.history_guard.lost}
 
 
 async def test_a_journal_that_fails_is_unavailable_and_says_why(gateway: FakeGateway) -> None:

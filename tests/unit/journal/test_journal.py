@@ -372,6 +372,26 @@ class TestFailures:
                     await journal.accept(updates("c1", 1))
             await journal.accept(updates("c1", 1))
 
+    async def test_a_thread_that_dies_leaves_no_caller_waiting_and_is_reported(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with open_journal() as journal:
+            watch = asyncio.create_task(journal.watch())
+
+            def die(_committer: object) -> None:
+                raise ZeroDivisionError("a planted defect")
+
+            # Outside of what a transaction may fail with.
+            monkeypatch.setattr(committer.Committer, "_recovered", die)
+            results = await asyncio.wait_for(
+                asyncio.gather(*(journal.accept(updates("c1", 1)) for _ in range(5)), return_exceptions=True), 5
+            )
+            assert {type(result) for result in results} == {JournalUnavailable}
+            with pytest.raises(ZeroDivisionError):
+                await asyncio.wait_for(watch, 5)
+            with pytest.raises(JournalUnavailable):
+                await journal.accept(updates("c1", 1))
+
     async def test_ends_that_could_not_be_recorded_are_recorded_later(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(completions, "RECORD_AGAIN", 0.01)
         real, failures = rows.settle, 2

@@ -18,13 +18,12 @@ from cqrs.recovery.redrive import Redrive, RedriveError, Redriven
 from cqrs.recovery.redrive_rows import Plan
 from cqrs.store import models, notices, unit_of_work
 from cqrs.store.apply import apply, retry_parked
-from cqrs.store.decide import Outcome, decide
+from cqrs.store.decide import decide
 from cqrs.store.errors import PositionTooOld, PositionUnknown
 from database_service.models import Contact as ContactRow
-from protocol.contact_pb2 import Contact
 from protocol.cqrs_command_pb2 import Command, Operation
 from protocol.cqrs_notice_pb2 import Notice, NoticeBatch
-from tests.support.commands import add, cancelled, contact_of, delete, id_of, operated, update
+from tests.support.commands import add, cancelled, contact_of, delete, id_of, name_of, operated, update
 from tests.support.fakes import commands_in
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "contacts"])
@@ -240,10 +239,10 @@ async def test_what_had_no_effect_is_made_known_and_has_none(ring: Ring) -> None
     assert await sync_to_async(lambda: Row.objects.get(command_id=stale).state)() == "REJECTED"
 
 
-def decide_unless_defect(contact: Contact | None, command: Command) -> Outcome:
-    if command.update.name == "defect":
+def decide_unless_defect(stored: object, command: Command) -> object:
+    if name_of(command) == "defect":
         raise ZeroDivisionError("a planted defect")
-    return decide(contact, command)
+    return decide(stored, command)
 
 
 def parked_then_discarded(monkeypatch: pytest.MonkeyPatch, *, in_backup: bool) -> tuple[Callable[[], None], list[str]]:

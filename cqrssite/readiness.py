@@ -101,7 +101,7 @@ class Probes:
 async def _journal(gateway: Gateway) -> Part:
     try:
         async with asyncio.timeout(_WITHIN):
-            await gateway.journal.is_pending(_NOBODY)
+            await gateway.journal.is_pending("contact", _NOBODY)
     except TimeoutError:
         return Part(False, True, f"does not answer within {_WITHIN:g} s")
     except CommandError as error:

@@ -1,4 +1,4 @@
-"""The command side: what changes contacts, from the call that asks for it to the database service that does it.
+"""Contacts' commands: their Python functions, and how they travel beside the Go example.
 
 In Python, from a view, a task or a shell, in any process that has Django set up:
 
@@ -8,7 +8,7 @@ In Python, from a view, a task or a shell, in any process that has Django set up
         accepted = add_contact(request.POST["name"], actor=request.user.get_username())
         return HttpResponse(f"{accepted.contact_id} will be there at {accepted.takes_effect_at:%H:%M:%S}", status=202)
 
-See `contacts_write.api` for the promises, and for a test of such a view.
+See `cqrs.journal.api` for the promises, and `contacts_write.api` for a test of such a view.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -145,7 +145,7 @@ def _notices(gateway: Gateway) -> Part:
 
 def _history(gateway: Gateway) -> Part:
     """Whether the database is the one that this system has followed."""
-    return Part(not gateway.recognition.lost, False, gateway.recognition.lost)
+    return Part(not gateway.history_guard.lost, False, gateway.history_guard.lost)
 
 
 async def _answer(send: Send, code: int, body: dict[str, object], *headers: tuple[bytes, bytes]) -> None:

@@ -3,15 +3,15 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 
-from contacts_write.api import taking_effect
+from cqrs.journal.api import taking_effect
 from cqrs.store.apply import apply
-from protocol.contact_write_pb2 import Command
-from protocol.notice_pb2 import Notice
+from protocol.cqrs_command_pb2 import Command
+from protocol.cqrs_notice_pb2 import Notice
 
 
 @contextlib.contextmanager
 def commands_take_effect_at_once() -> Iterator[None]:
-    """Within the context, what `contacts_write` accepts is applied and settled before its call returns.
+    """Within the context, every command that is accepted is applied and settled before its call returns.
 
     No broker and no other process takes part. Both databases have to be open to the test:
     `@pytest.mark.django_db(databases=["default", "contacts"])`, or `databases = {"default", "contacts"}` in a TestCase.
@@ -26,10 +26,9 @@ def commands_take_effect_at_once() -> Iterator[None]:
         yield
 
 
-def _apply(commands: Sequence[Command]) -> list[Notice]:
-    notices, left = apply(commands)
-    if left:
-        raise RuntimeError(
-            f"command {', '.join(left)} waits for one of the same contact, accepted before commands took effect at once"
-        )
+def _apply(commands: Sequence[Command]) -> Sequence[Notice]:
+    notices, deferred = apply(commands)
+    if deferred:
+        waiting = ", ".join(deferred)
+        raise RuntimeError(f"command {waiting} waits for one that was accepted before commands took effect at once")
     return notices

@@ -14,15 +14,17 @@ from typing import Self
 from asgiref.sync import sync_to_async
 
 from contacts_read.go_contract import ContractReads
+from contacts_write.go_contract import GoTopics
 from cqrs.engines import engine_of
+from cqrs.journal.delivery import Delivery, choose
 from cqrs.journal.errors import JournalUnavailable
 from cqrs.journal.journal import Journal
-from cqrs.journal.relay import CommandPublisher
+from cqrs.journal.relay import Relay
 from cqrs.journal.sweep import Sweep
 from cqrs.query.client import ReadClient
-from cqrs.query.errors import ExtensionMissing, PositionTooOld, PositionUnknown, ReadError
+from cqrs.query.errors import PositionTooOld, PositionUnknown, ReadError
 from cqrs.query.feed import NoticeFeed, State
-from cqrs.recovery.history_guard import Recognition, Refusals
+from cqrs.recovery.history_guard import HistoryGuard, Refusals
 from cqrs.transport.mqtt import MqttLink
 from cqrs.transport.process import spare_collector
 from cqrssite.environment import Environment
@@ -77,8 +79,9 @@ class Gateway:
         self.owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self.foreign_writer = contacts.single_messages
         self.reader = ReadClient(contacts.reader_address, token=contacts.read_token, fallback=ContractReads())
-        self.journal = Journal(contacts.delay, contacts.journal_limit, self.owner)
-        self.recognition = Recognition(
+        self._tells_outcomes = True
+        self.journal = Journal(contacts.delay, contacts.journal_limit, self.owner, delivery=self.delivery)
+        self.history_guard = HistoryGuard(
             self.journal,
             self.reader.read_notices,
             refusals=REFUSALS,
@@ -87,23 +90,27 @@ class Gateway:
         )
         self.feed = NoticeFeed(
             self.reader,
-            on_notices=[self.recognition.hear, self.journal.settle],
-            on_connected=self.recognition.greet,
+            on_notices=[self.history_guard.on_notices, self.journal.settle],
+            on_connected=self.history_guard.on_connect,
             on_state=self._note_notices,
         )
         self.link = MqttLink(
             contacts.broker_address,
             name="contacts-gateway",
             topics=[topics.HELLO],
-            on_message=self._hear_broker,
-            on_connect=lambda: self.publisher.on_connect(),
+            on_message=self._on_broker_message,
+            on_connect=lambda: self.relay.on_connect(),
             username=contacts.mqtt_username,
             password=contacts.mqtt_password,
         )
-        self.publisher = CommandPublisher(self.journal, self.link, single=contacts.single_messages)
+        self.relay = Relay(self.journal, self.link, GoTopics(), delivery=self.delivery)
         self.sweep = Sweep(
-            self.journal, self.publisher, self.reader.get_outcomes, away=(ReadError,), missing=(ExtensionMissing,)
+            self.journal, self.relay, self.reader.get_outcomes, away=(ReadError,), delivery=self.delivery
         )
+
+    def delivery(self) -> Delivery:
+        """How commands are delivered at present: by what the writer is said to be, and the read side turned out to."""
+        return choose(foreign_writer=self.foreign_writer, tells_outcomes=self._tells_outcomes)
 
     async def __aenter__(self) -> Self:
         """Raises StartError when the database is not migrated."""
@@ -114,9 +121,10 @@ class Gateway:
             await opened.enter_async_context(self.journal)
             opened.push_async_callback(self._end_tasks)
             self._start("notices", self.feed.run())
-            self._start("recognition", self.recognition.run())
+            self._start("journal", self.journal.watch())
+            self._start("history guard", self.history_guard.run())
             self._start("link", self.link.run())
-            self._start("publisher", self.publisher.run())
+            self._start("relay", self.relay.run())
             self._start("sweep", self.sweep.run())
             self._start("pruning", self._prune())
             self._closing = opened.pop_all()
@@ -129,20 +137,23 @@ class Gateway:
         _open = None
         await self._closing.aclose()
 
-    def _hear_broker(self, topic: str, payload: bytes) -> None:
-        self.publisher.on_message(topic, payload)
+    def _on_broker_message(self, topic: str, payload: bytes) -> None:
+        self.relay.on_message(topic, payload)
         self.sweep.on_message(topic, payload)
 
     def _note_notices(self, state: State) -> None:
         """Without notices no command is ever settled: then the broker's acknowledgement is all there is."""
         if state != "live":
-            self.recognition.part(ever=state != "missing")
+            self.history_guard.on_disconnect(final=state == "missing")
         if state != "connecting":
-            self.publisher.handing_over = state == "missing"
+            self._tells_outcomes = state == "live"
 
     def _note_database(self, lost: bool) -> None:
-        """What is sent to another database than the one that is followed would take effect before what that lacks."""
-        self.publisher.paused = lost
+        """Commands sent to a database that has lost others would take effect before these."""
+        if lost:
+            self.relay.pause()
+        else:
+            self.relay.resume()
         self.sweep.begin_again()
 
     def _start(self, name: str, work: Coroutine[None, None, None]) -> None:

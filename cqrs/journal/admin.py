@@ -1,17 +1,22 @@
 """Commands in the admin: to be looked at and cancelled. Nothing is edited here; the journal is a record."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from django.contrib import admin, messages
 from django.core.paginator import Paginator
-from django.db.models import QuerySet
+from django.db.models import BinaryField, BooleanField, Func, QuerySet, Value
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.http import urlencode
 
-from contacts_write import api
+from cqrs.aggregate import registry
+from cqrs.journal import api
 from cqrs.journal.errors import NotCancellable
 from cqrs.journal.models import Command
+from cqrs.journal.summary import summary
 
 # Rows the pages of a list reach; searching reaches all.
 MAX_COUNT = 10_000
@@ -27,15 +32,63 @@ class _BoundedPaginator(Paginator):  # type: ignore[type-arg]  # generic in the 
         return len(self.object_list[:MAX_COUNT].values_list("pk"))  # type: ignore[attr-defined]  # a QuerySet
 
 
+class _Contains(Func):
+    """Whether bytes contain others. SQLite's INSTR takes bytes, PostgreSQL has POSITION for them."""
+
+    function = "INSTR"
+    template = "(%(function)s(%(expressions)s) > 0)"
+    output_field = BooleanField()
+
+    def as_postgresql(self, compiler: Any, connection: Any) -> Any:
+        swapped = self.copy()
+        swapped.set_source_expressions(self.get_source_expressions()[::-1])
+        return swapped.as_sql(compiler, connection, function="POSITION", arg_joiner=" IN ")
+
+
+class _KindFilter(admin.SimpleListFilter):
+    """By kind, from the declarations: listing what the rows have would read them all."""
+
+    title = "kind"
+    parameter_name = "kind"
+
+    def lookups(self, _request: HttpRequest, _admin: object) -> Sequence[tuple[str, str]]:
+        kinds = [verb.kind for aggregate in registry().values() for verb in aggregate.verbs.values()]
+        return [(kind, kind) for kind in kinds]
+
+    def queryset(self, _request: HttpRequest, commands: QuerySet[Command]) -> QuerySet[Command]:
+        if not self.value():
+            return commands
+        aggregate, _, verb = str(self.value()).partition(".")
+        return commands.filter(aggregate=aggregate, verb=verb)
+
+
 @admin.register(Command)
 class CommandAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs alone
-    list_display = ["command_id", "kind", "contact", "name", "state", "reason", "actor", "accepted_at", "settled_at"]
-    list_filter = ["state", "kind"]
-    search_fields = ["=command_id", "=contact_id", "=actor", "name"]
-    search_help_text = "A command id, contact id or actor as it is, or part of a name."
+    list_display = [
+        "command_id",
+        "aggregate",
+        "verb",
+        "aggregate_link",
+        "summary",
+        "state",
+        "reason",
+        "actor",
+        "accepted_at",
+        "settled_at",
+    ]
+    list_filter = ["state", _KindFilter]
+    search_fields = ["=command_id", "=aggregate_id", "=actor"]
+    search_help_text = (
+        "A command id, id or actor as it is, or part of an argument, upper and lower case as it has them."
+    )
     ordering = ["-number"]
-    fields = [*(field.name for field in Command._meta.fields), "contact", "notices"]
-    readonly_fields = ["contact", "notices"]
+    fields = [
+        *(field.name for field in Command._meta.fields if not isinstance(field, BinaryField)),
+        "summary",
+        "aggregate_link",
+        "notices",
+    ]
+    readonly_fields = ["summary", "aggregate_link", "notices"]
     paginator = _BoundedPaginator
     show_full_result_count = False
     actions = ["cancel"]
@@ -53,9 +106,26 @@ class CommandAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in th
         """Whoever may change commands may cancel them."""
         return request.user.has_perm("cqrs.change_command")
 
-    @admin.display(description="contact", ordering="contact_id")
-    def contact(self, command: Command) -> str:
-        return _search("admin:database_service_contact_changelist", command.contact_id)
+    def get_search_results(
+        self, request: HttpRequest, commands: QuerySet[Command], search_term: str
+    ) -> tuple[QuerySet[Command], bool]:
+        found, may_repeat = super().get_search_results(request, commands, search_term)
+        if term := search_term.strip():
+            part = Value(term.encode("utf-8", "replace"), output_field=BinaryField())
+            found = found | commands.filter(_Contains("body", part))
+        return found, may_repeat
+
+    @admin.display(description="arguments")
+    def summary(self, command: Command) -> str:
+        return summary(command.kind, bytes(command.amended_body or command.body))
+
+    @admin.display(description="id", ordering="aggregate_id")
+    def aggregate_link(self, command: Command) -> str:
+        declared = registry().get(command.aggregate)
+        if declared is None:
+            return command.aggregate_id
+        model = declared.store.model._meta
+        return _search(f"admin:{model.app_label}_{model.model_name}_changelist", command.aggregate_id)
 
     @admin.display(description="notices")
     def notices(self, command: Command) -> str:
@@ -63,7 +133,7 @@ class CommandAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in th
 
     @admin.action(description="Cancel selected commands", permissions=["cancel"])
     def cancel(self, request: HttpRequest, chosen: QuerySet[Command]) -> None:
-        """Asks for each that it be withdrawn, and says how many were too late."""
+        """Requests that each be voided, and reports how many were too late."""
         asked, late = 0, []
         for command_id in chosen.values_list("command_id", flat=True)[:MAX_CANCELS]:
             try:

@@ -13,13 +13,14 @@ from django.db import DatabaseError, connections
 from django.db.backends.utils import CursorWrapper
 
 from cqrs.journal import rows
-from cqrs.journal.acceptance import Acceptance
-from cqrs.journal.commands import meta_of
-from cqrs.journal.entry import Accepted, Entry
+from cqrs.journal.accepted import Accepted
+from cqrs.journal.clock import Clock
 from cqrs.journal.errors import CommandError, JournalUnavailable
-from cqrs.journal.pending import Unsettled
+from cqrs.journal.insertion import Insertion
+from cqrs.journal.pending import Key, Unsettled
+from cqrs.journal.record import Record
 from cqrs.transport.backoff import describe
-from protocol.contact_write_pb2 import Command
+from protocol.cqrs_command_pb2 import Command
 
 log = logging.getLogger("cqrs.journal.journal")
 
@@ -51,7 +52,7 @@ _Job = _Accept | _Call
 class Committer:
     """Commits jobs in the order they come, many at once, and answers each in the event loop once it is committed.
 
-    heard: the commands whose end this process has heard of; it may hear of it before it sees the row.
+    ended: the commands of whose end this process knows; its notice may come before the row is seen.
     on_accepted: called in the event loop with the rows of every commit, before the answers.
     """
 
@@ -60,15 +61,17 @@ class Committer:
         delay: float,
         limit: int,
         owner: str,
+        clock: Clock,
         *,
-        heard: Container[str],
-        on_accepted: Callable[[list[Entry]], None],
+        ended: Container[str],
+        on_accepted: Callable[[list[Record]], None],
     ) -> None:
         self.unsettled = Unsettled()
         self._delay = delay
         self._limit = limit
         self._owner = owner
-        self._heard = heard
+        self._clock = clock
+        self._ended_here = ended
         self._on_accepted = on_accepted
         # Up to this number every row has been seen. Only the thread writes it.
         self.head = 0
@@ -94,7 +97,11 @@ class Committer:
         """Commits what waits and ends the thread."""
         self._stopped = True
         self._jobs.put(None)
-        await self._ended
+        await asyncio.wait([self._ended])
+
+    async def watch(self) -> None:
+        """Returns once the thread was stopped; raises the defect that it died of."""
+        await asyncio.shield(self._ended)
 
     def accept(self, commands: Sequence[Command], fresh: bool) -> asyncio.Future[list[Accepted]]:
         """Accepts all or, raising KeyConflict, JournalFull or JournalUnavailable, none. fresh: no id can be known."""
@@ -121,15 +128,20 @@ class Committer:
     # What follows runs in the thread.
 
     def _run(self) -> None:
+        group: list[_Job] = []
         ending = False
-        while not ending:
-            group, ending = self._take()
-            if group:
-                self._commit(group)
-                self._committed_at = time.monotonic()
-                self._last_size = len(group)
-        connections[rows.database()].close()
-        self._loop.call_soon_threadsafe(self._ended.set_result, None)
+        try:
+            while not ending:
+                group, ending = self._take()
+                if group:
+                    self._commit(group)
+                    self._committed_at = time.monotonic()
+                    self._last_size = len(group)
+            connections[rows.database()].close()
+        except BaseException as error:  # noqa: BLE001  # `watch` raises it
+            self._loop.call_soon_threadsafe(self._die, group, error)
+        else:
+            self._loop.call_soon_threadsafe(self._ended.set_result, None)
 
     def _take(self) -> tuple[list[_Job], bool]:
         """Waits for a job and takes all that wait with it; and whether that was the end."""
@@ -149,10 +161,10 @@ class Committer:
         return group, True
 
     def _commit(self, group: list[_Job]) -> None:
-        accepted: list[Entry] = []
+        accepted: list[Record] = []
         try:
             with rows.writing() as cursor:
-                answers, accepted = self._work(cursor, group)
+                answers, accepted, accepted_on = self._work(cursor, group)
         except DatabaseError as error:
             answers = self._fail(group, describe(error))
         except Exception:
@@ -160,47 +172,47 @@ class Committer:
             answers = self._fail(group, "a defect, see the log")
         else:
             self._recovered()
-            # Before anyone can send them, so that the end of one is heard only after it is known here.
+            # Before anyone can send them, so that a command is known here before its end is.
             if accepted:
-                self._add(accepted)
+                self._add(accepted, accepted_on)
         self._loop.call_soon_threadsafe(self._answer, answers, accepted)
 
-    def _work(self, cursor: CursorWrapper, group: list[_Job]) -> tuple[list[Any], list[Entry]]:
-        """The result or CommandError of each job, and the rows to be committed."""
+    def _work(self, cursor: CursorWrapper, group: list[_Job]) -> tuple[list[Any], list[Record], float]:
+        """The result or CommandError of each job, the rows to be committed, and when they were accepted."""
         self._see_others(cursor)
         room = self._limit - len(self.unsettled)
-        acceptance = Acceptance(cursor, self._delay, self._owner, room, self.unsettled.last)
+        insertion = Insertion(cursor, self._clock, self._delay, self._owner, room, self.unsettled.last)
         may_be_known = [job for job in group if isinstance(job, _Accept) and not job.fresh]
-        acceptance.look_up(meta_of(command).command_id for job in may_be_known for command in job.commands)
+        insertion.look_up(command.meta.command_id for job in may_be_known for command in job.commands)
         results: list[Any] = []
         for job in group:
             try:
-                results.append(acceptance.take(job.commands) if isinstance(job, _Accept) else job.work(cursor))
+                results.append(insertion.take(job.commands) if isinstance(job, _Accept) else job.work(cursor))
             except CommandError as error:
                 results.append(error)
         answers = [(job.answer, result) for job, result in zip(group, results, strict=True)]
-        return answers, acceptance.write()
+        return answers, insertion.write(), insertion.accepted_on
 
     def _see_others(self, cursor: CursorWrapper) -> None:
         # The lock is held, so nothing will ever be committed before what is read here.
         highest = rows.highest_number(cursor)
         if highest > self.head:
-            for number, command_id, contact_id, due in rows.unsettled_after(self.head):
-                self._see([(command_id, contact_id)], due)
+            for number, command_id, key, due in rows.unsettled_after(self.head):
+                self._see([(command_id, key)], due)
                 self.head = number
             self.head = highest
 
-    def _add(self, accepted: list[Entry]) -> None:
+    def _add(self, accepted: list[Record], accepted_on: float) -> None:
         # All that was accepted in one transaction takes effect at one time.
-        self._see([(entry.command_id, entry.contact_id) for entry in accepted], accepted[0].takes_effect_at)
+        self._see([(record.command_id, record.key) for record in accepted], accepted[0].takes_effect_at, accepted_on)
         self.head = accepted[-1].number
 
-    def _see(self, commands: Sequence[tuple[str, str]], due: datetime) -> None:
-        self.unsettled.add(commands, due.timestamp())
-        # Added first, looked up second: the loop notes first that it heard of the end and removes second.
+    def _see(self, commands: Sequence[tuple[str, Key]], due: datetime, accepted_on: float | None = None) -> None:
+        self.unsettled.add(commands, due.timestamp(), accepted_on)
+        # Added first, looked up second: the loop notes an end first and removes second.
         # So whichever comes first, it is removed.
         for command_id, _ in commands:
-            if command_id in self._heard:
+            if command_id in self._ended_here:
                 self.unsettled.remove(command_id)
 
     def _fail(self, group: list[_Job], reason: str) -> list[Any]:
@@ -218,12 +230,23 @@ class Committer:
 
     # And this in the event loop again.
 
-    def _answer(self, answers: list[tuple[asyncio.Future[Any], Any]], accepted: list[Entry]) -> None:
+    def _die(self, group: list[_Job], error: BaseException) -> None:
+        """No caller may wait for a thread that is dead."""
+        self._stopped = True
+        while not self._jobs.empty():
+            if (job := self._jobs.get_nowait()) is not None:
+                group.append(job)
+        for job in group:
+            if not job.answer.done():
+                job.answer.set_exception(JournalUnavailable("the journal cannot be written: its thread has died"))
+        self._ended.set_exception(error)
+
+    def _answer(self, answers: list[tuple[asyncio.Future[Any], Any]], accepted: list[Record]) -> None:
         if accepted:
             self._on_accepted(accepted)
         for answer, result in answers:
             if answer.done():
-                continue  # who asked has gone
+                continue  # the caller was cancelled
             if isinstance(result, CommandError):
                 answer.set_exception(result)
             else:

@@ -1,4 +1,4 @@
-"""What this process has heard of the ends of commands, until the journal says it too."""
+"""The ends of commands that this process knows of, until the journal has them too."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ from cqrs.journal.settlement import Settlement, State
 
 # Callers that may listen.
 MAX_LISTENERS = 20_000
-# Seconds that ends are gathered before they are recorded.
+# Seconds for which ends are collected before they are recorded.
 RECORD_EVERY = 0.05
 # Seconds until it is tried again when they could not be.
 RECORD_AGAIN = 1.0
@@ -19,58 +19,58 @@ RECORD_AT_ONCE = 1000
 
 
 class Listener:
-    """Hears the next of one command, and keeps the last."""
+    """Waits for the next settlement of one command, and keeps the last."""
 
     def __init__(self) -> None:
         self.next: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.last: Settlement | None = None
 
-    def hear(self, settlement: Settlement) -> None:
+    def notify(self, settlement: Settlement) -> None:
         self.last = settlement
         if not self.next.done():
             self.next.set_result(None)
 
 
-class Outcomes:
-    """Ends by command id: each is here from when it is heard until it is recorded.
+class Completions:
+    """Ends by command id: each is here from its notice until it is recorded.
 
     record: writes ends to the journal and returns once they are committed; raises JournalUnavailable.
     """
 
     def __init__(self, record: Callable[[Mapping[str, Settlement]], Awaitable[None]]) -> None:
         self._record_ends = record
-        self._heard: dict[str, Settlement] = {}
+        self._known: dict[str, Settlement] = {}
         self._to_record: dict[str, Settlement] = {}
         self._recording: asyncio.Task[None] | None = None
         self._listeners: dict[str, list[Listener]] = {}
         self._listening = 0
 
     def __len__(self) -> int:
-        return len(self._heard)
+        return len(self._known)
 
     def __contains__(self, command_id: object) -> bool:
-        return command_id in self._heard
+        return command_id in self._known
 
     def ended(self, command_id: str) -> Settlement | None:
-        """The end of the command, if it was heard and is not recorded yet."""
-        heard = self._heard.get(command_id)
-        return None if heard is None or heard.state == State.PARKED else heard
+        """The end of the command, if it is known and not recorded yet."""
+        known = self._known.get(command_id)
+        return None if known is None or known.state == State.PARKED else known
 
     def note(self, command_id: str, settlement: Settlement) -> bool:
-        """Takes it as the latest word on the command, to be told and recorded; False: the last was spoken before."""
-        before = self._heard.get(command_id)
+        """Takes it as the latest of the command, for listeners and the journal; False: the command had ended before."""
+        before = self._known.get(command_id)
         if before is not None and not settlement.follows(before.state):
             return False
-        self._heard[command_id] = self._to_record[command_id] = settlement
+        self._known[command_id] = self._to_record[command_id] = settlement
         for listener in self._listeners.get(command_id, ()):
-            listener.hear(settlement)
+            listener.notify(settlement)
         if self._recording is None:
             self._recording = asyncio.create_task(self._record_all(), name="journal recording")
         return True
 
     def show(self, row: Row, listener: Listener) -> Row:
-        """Shows on `row`, which may have been read before it was recorded, what was heard."""
-        for settlement in (self._heard.get(row.command_id), listener.last):
+        """Shows on `row`, which may have been read before it was recorded, what is known."""
+        for settlement in (self._known.get(row.command_id), listener.last):
             if settlement is not None:
                 settlement.settle(row)
         return row
@@ -79,13 +79,13 @@ class Outcomes:
     def listen(self, command_id: str) -> Iterator[Listener]:
         """Listens for a command within the context. Raises JournalFull when too many do.
 
-        What was heard before the context and is not recorded yet, the listener has heard already.
+        The listener begins with what is known and not recorded yet.
         """
         if self._listening >= MAX_LISTENERS:
             raise JournalFull("too many callers wait for commands: try again later")
         listener = Listener()
-        if command_id in self._heard:
-            listener.hear(self._heard[command_id])
+        if command_id in self._known:
+            listener.notify(self._known[command_id])
         listeners = self._listeners.setdefault(command_id, [])
         listeners.append(listener)
         self._listening += 1
@@ -98,7 +98,7 @@ class Outcomes:
                 del self._listeners[command_id]
 
     def listened(self) -> list[str]:
-        """The commands that someone listens for."""
+        """The commands that have listeners."""
         return list(self._listeners)
 
     async def close(self) -> None:
@@ -128,8 +128,8 @@ class Outcomes:
         try:
             await self._record_ends(part)
         except (JournalUnavailable, asyncio.CancelledError):
-            self._to_record = part | self._to_record  # what was heard meanwhile is newer
+            self._to_record = part | self._to_record  # what came meanwhile is newer
             raise
         for command_id, settlement in part.items():
-            if self._heard.get(command_id) is settlement:
-                del self._heard[command_id]
+            if self._known.get(command_id) is settlement:
+                del self._known[command_id]

@@ -1,32 +1,33 @@
 """The journal: accepts commands durably, and knows what became of them."""
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Self, TypeVar
 
-from django.db import DatabaseError, connections
 from django.db.backends.utils import CursorWrapper
 
 from cqrs.journal import rows, tracked_history, write_check
+from cqrs.journal.accepted import Accepted
+from cqrs.journal.clock import Clock
 from cqrs.journal.committer import Committer
-from cqrs.journal.completions import Outcomes
-from cqrs.journal.entry import Accepted, Entry
-from cqrs.journal.errors import JournalFull, JournalUnavailable, NotCancellable, UnknownCommand
+from cqrs.journal.completions import Completions
+from cqrs.journal.delivery import Deliveries, at_least_once
+from cqrs.journal.errors import JournalFull, NotCancellable, UnknownCommand
 from cqrs.journal.models import Command as Row
-from cqrs.journal.models import FollowedDatabase
+from cqrs.journal.models import TrackedHistory
+from cqrs.journal.record import Record
+from cqrs.journal.row_reader import RowReader
+from cqrs.journal.seen_history import SeenHistory
 from cqrs.journal.settlement import Settlement, State, handed_over, settlement_of
 from cqrs.journal.tracked_history import Seen
-from cqrs.transport.backoff import describe
-from protocol.contact_write_pb2 import Command
-from protocol.notice_pb2 import Notice
+from protocol.cqrs_command_pb2 import Command
+from protocol.cqrs_notice_pb2 import Notice
 
 # Commands that may wait to be written.
 MAX_WAITING = 10_000
 # Ends that may wait to be recorded, not counting those of commands that this process knows.
-MAX_HEARD = 100_000
+MAX_KNOWN = 100_000
 
 T = TypeVar("T")
 
@@ -35,56 +36,70 @@ class Journal:
     """The commands of all gateways, durable before they are answered; open within `async with`.
 
     delay: seconds from acceptance to effect. limit: commands that may be unsettled, over all gateways.
-    owner: names this process; no two that run have the same name.
+    owner: names this process; no two that run have the same name. delivery: how commands are delivered at present.
 
     Belongs to one event loop. Two threads work for it: one writes (`Committer`), one reads.
     """
 
-    def __init__(self, delay: float, limit: int, owner: str) -> None:
+    def __init__(
+        self,
+        delay: float,
+        limit: int,
+        owner: str,
+        *,
+        delivery: Deliveries = at_least_once,
+        clock: Clock = Clock(),  # noqa: B008  # immutable
+    ) -> None:
         self.owner = owner
         self.delay = delay
-        # Whether those who decide would hear of a cancel; set by the publisher.
-        self.cancellable = True
-        # When the newest command that took effect was to do so (seconds since 1970), and when we heard of one (the
+        self.clock = clock
+        self._delivery = delivery
+        # When the newest command that took effect was to do so (seconds since 1970), and when its notice came (on the
         # loop's clock).
         self.newest_due = 0.0
-        self.heard_at = 0.0
-        # The position of the newest notice that is recorded as seen: a database that lacks it is another one.
-        self.seen = ""
-        # Whether the database has lost what the journal says was applied, and may get it back.
-        self.may_replay = False
-        # Whether the numbers of notices are worth recording: those of a memory store end with it.
-        self.numbered = True
-        self._to_see: Seen | None = None
-        self._outcomes = Outcomes(self._record)
-        self._committer = Committer(delay, limit, owner, heard=self._outcomes, on_accepted=self._tell_accepted)
+        self.settled_on = 0.0
+        self.history = SeenHistory()
+        self._completions = Completions(self._record)
+        self._committer = Committer(
+            delay, limit, owner, clock, ended=self._completions, on_accepted=self._notify_accepted
+        )
         self._waiting = 0
-        self._on_accepted: Callable[[Sequence[Entry]], None] = lambda _entries: None
-        self._on_cancel: Callable[[Entry], None] = lambda _entry: None
+        self._on_accepted: Callable[[Sequence[Record]], None] = lambda _records: None
+        self._on_cancel: Callable[[Record], None] = lambda _record: None
+        self._on_settled: Callable[[str], None] = lambda _command_id: None
         self._to_check: list[str] = []
 
     async def __aenter__(self) -> Self:
         """Reads what is unsettled. Raises JournalUnavailable, for example where a migration is missing."""
         self._loop = asyncio.get_running_loop()
-        self.heard_at = self._loop.time()
+        self.settled_on = self._loop.time()
         await self._committer.start()
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="journal-reader")
+        self._reader = RowReader()
         return self
 
     async def __aexit__(self, *_exception: object) -> None:
-        """Commits what waits, and records the ends that were heard."""
-        await self._outcomes.close()
+        """Commits what waits, and records the ends that are known."""
+        await self._completions.close()
         await self._committer.stop()
-        await self._close_reading()
-        self._reader.shutdown()
+        await self._reader.close()
 
-    def listen(self, on_accepted: Callable[[Sequence[Entry]], None], on_cancel: Callable[[Entry], None]) -> None:
-        """Calls `on_accepted` with the rows of each commit of this process, `on_cancel` with each cancelled row."""
+    async def watch(self) -> None:
+        """Returns once the journal is closed; raises the defect that its thread died of."""
+        await self._committer.watch()
+
+    def listen(
+        self,
+        on_accepted: Callable[[Sequence[Record]], None],
+        on_cancel: Callable[[Record], None],
+        on_settled: Callable[[str], None],
+    ) -> None:
+        """Has the relay called with the rows of each commit of this process, each cancelled row, each settled id."""
         self._on_accepted = on_accepted
         self._on_cancel = on_cancel
+        self._on_settled = on_settled
 
-    def _tell_accepted(self, entries: Sequence[Entry]) -> None:
-        self._on_accepted(entries)
+    def _notify_accepted(self, records: list[Record]) -> None:
+        self._on_accepted(records)
 
     # Accepting and cancelling.
 
@@ -105,96 +120,91 @@ class Journal:
             self._waiting -= len(commands)
 
     async def cancel(self, command_id: str, actor: str = "") -> Accepted:
-        """Asks that a command be withdrawn; the database decides which comes first, and its notice tells.
+        """Requests that a command be voided; the database decides which comes first, and its notice tells.
 
-        Raises UnknownCommand, NotCancellable (it has ended, or who decides would not hear of it), JournalUnavailable.
+        Raises UnknownCommand, NotCancellable (it has ended, or a part knows no cancel), JournalUnavailable.
         """
-        if not self.cancellable:
+        if not self._delivery().repeats:
             raise NotCancellable("a part of this system knows only the contract, which has no cancel")
-        end = self._outcomes.ended(command_id)
+        end = self._completions.ended(command_id)
         if end is not None:
             raise NotCancellable(f"command {command_id} is {State(end.state).label} already")
-        entry = await self._committer.call(lambda _cursor: rows.cancel(command_id, actor))
-        self._on_cancel(entry)
-        return entry.accepted()
+        record = await self._committer.call(lambda _cursor: rows.cancel(command_id, actor))
+        self._on_cancel(record)
+        return record.accepted()
 
     # Settling.
 
     def settle(self, notices: Sequence[Notice]) -> None:
-        """Notes what became of commands, whichever gateway accepted them; never blocks. Told twice is told once."""
+        """Notes what became of commands, whichever gateway accepted them; never blocks. A notice may come twice."""
         for notice in notices:
             settlement = settlement_of(notice)
             if settlement is not None and notice.command_id:
-                self._hear(notice.command_id, settlement)
+                self._note(notice.command_id, settlement)
 
     def hand_over(self, command_ids: Sequence[str]) -> None:
-        """Notes that no more may be heard of these: the broker has them, and they are never sent again."""
+        """Notes that no notice of these may come: the broker has them, and they are never sent again."""
         for command_id in command_ids:
-            self._hear(command_id, handed_over())
+            self._note(command_id, handed_over())
 
-    def _hear(self, command_id: str, settlement: Settlement) -> None:
+    def _note(self, command_id: str, settlement: Settlement) -> None:
         unsettled = self._committer.unsettled
-        if len(self._outcomes) >= MAX_HEARD and command_id not in unsettled:
+        if len(self._completions) >= MAX_KNOWN and command_id not in unsettled:
             return  # the journal cannot be written; if it has this command, a sweep will ask what became of it
         # Noted first, removed second: see Committer._see.
-        if not self._outcomes.note(command_id, settlement) or settlement.state == State.PARKED:
+        if not self._completions.note(command_id, settlement) or settlement.state == State.PARKED:
             return
         due = unsettled.remove(command_id)
+        self._on_settled(command_id)
         # A cancelled command ends before it is due; one handed over does not tell how far the database is.
         if due is not None and settlement.state not in (State.CANCELLED, State.HANDED_OVER):
             # One that is ahead of the clock is of before the clock was set back.
-            self.newest_due = due if self.newest_due > time.time() else max(self.newest_due, due)
-            self.heard_at = self._loop.time()
-
-    def see(self, seen: Seen) -> None:
-        """Notes how far the history of the followed database was seen; recorded with the next ends, at most."""
-        self._to_see = seen
+            self.newest_due = due if self.newest_due > self.clock.wall() else max(self.newest_due, due)
+            self.settled_on = self._loop.time()
 
     async def _record(self, ends: Mapping[str, Settlement]) -> None:
-        seen, self._to_see = self._to_see, None
+        seen = self.history.take()
         await self._committer.call(lambda cursor: self._write_ends(cursor, ends, seen))
         if seen is not None:
-            self.seen = seen.position
+            self.history.recorded(seen)
 
     def _write_ends(self, cursor: CursorWrapper, ends: Mapping[str, Settlement], seen: Seen | None) -> None:
-        if not self.numbered:
-            ends = {name: end if end.settled_at is None else end._replace(notice=0) for name, end in ends.items()}
-        rows.settle(cursor, ends)
+        rows.settle(cursor, self.history.numbered(ends))
         if seen is not None:
             tracked_history.see(seen)
 
     async def reconcile(self) -> None:
-        """Hears from the journal what it missed: an end that another gateway recorded while our notices were cut off.
+        """Reads ends whose notices this process missed: another gateway recorded them while ours was cut off.
 
-        Looks at what someone waits for and at part of what it takes for unsettled, each time at another part.
+        Looks at what callers wait for and at part of what it takes for unsettled, each time at another part.
         Raises JournalUnavailable.
         """
         self._to_check = self._to_check or self._committer.unsettled.ids()
         part, self._to_check = self._to_check[: rows.CHUNK], self._to_check[rows.CHUNK :]
-        awaited = self._outcomes.listened()[: rows.CHUNK]
-        for command_id, settlement in (await self._read(lambda: rows.ended([*part, *awaited]))).items():
-            self._hear(command_id, settlement)
+        awaited = self._completions.listened()[: rows.CHUNK]
+        for command_id, settlement in (await self._reader.read(lambda: rows.ended([*part, *awaited]))).items():
+            self._note(command_id, settlement)
 
     # Asking.
 
-    async def is_pending(self, contact_id: str) -> bool:
-        """Whether a command of this contact is unsettled, at any gateway, or may have to be replayed.
+    async def is_pending(self, aggregate: str, aggregate_id: str) -> bool:
+        """Whether a command of this aggregate is unsettled, at any gateway, or may have to be redriven.
 
         Raises JournalUnavailable.
         """
         # Before the look at what is known, so that nothing stands between the two.
         head = self._committer.head
-        if self._committer.unsettled.last(contact_id):
+        if self._committer.unsettled.last(aggregate, aggregate_id):
             return True
-        last = await self._read(lambda: rows.last_unsettled(contact_id, after=head))
-        return self.may_replay or (last != "" and not self.is_settled(last))
+        last = await self._reader.read(lambda: rows.last_unsettled(aggregate, aggregate_id, after=head))
+        return self.history.may_redrive or (last != "" and not self.is_settled(last))
 
     def is_settled(self, command_id: str) -> bool:
-        """Whether this process has heard of the command's end and the journal may not say so yet."""
-        return self._outcomes.ended(command_id) is not None
+        """Whether this process knows the command's end and the journal may not have it yet."""
+        return self._completions.ended(command_id) is not None
 
     def is_unsettled(self, command_id: str) -> bool:
-        """Whether this process knows the command and has not heard of its end."""
+        """Whether this process knows the command and not its end."""
         return command_id in self._committer.unsettled
 
     @property
@@ -204,10 +214,10 @@ class Journal:
 
     async def find(self, command_id: str) -> Row | None:
         """The command as this process knows it; once settled, always settled. Raises JournalUnavailable."""
-        # An end that is heard, recorded and forgotten while the row is being read still reaches the listener.
-        with self._outcomes.listen(command_id) as listener:
-            row = await self._read(lambda: rows.find(command_id))
-            return row and self._outcomes.show(row, listener)
+        # An end that comes, is recorded and forgotten while the row is being read still reaches the listener.
+        with self._completions.listen(command_id) as listener:
+            row = await self._reader.read(lambda: rows.find(command_id))
+            return row and self._completions.show(row, listener)
 
     async def settled(self, command_id: str, timeout: float) -> Row:
         """Waits until the command has ended or is PARKED; TimeoutError after `timeout` seconds.
@@ -215,46 +225,56 @@ class Journal:
         Raises UnknownCommand, JournalFull (too many wait), JournalUnavailable.
         """
         async with asyncio.timeout(timeout):
-            # Registered first, read second: an end that comes in between is heard.
-            with self._outcomes.listen(command_id) as listener:
-                row = await self._read(lambda: rows.find(command_id))
+            # Registered first, read second: an end that comes in between reaches the listener.
+            with self._completions.listen(command_id) as listener:
+                row = await self._reader.read(lambda: rows.find(command_id))
                 if row is None:
                     raise UnknownCommand(f"there is no command {command_id} in the journal")
                 if row.state == State.QUEUED:
                     await listener.next
-                return self._outcomes.show(row, listener)
+                return self._completions.show(row, listener)
 
     async def check_writable(self) -> None:
         """Returns once a row is committed by the thread that commits every command. Raises JournalUnavailable."""
         await self._committer.call(write_check.write)
 
-    # What publisher, sweep and retention need. All raise JournalUnavailable.
+    # What relay, sweep and retention need. All but the first raise JournalUnavailable.
 
-    async def queued(self, after: int, limit: int, *, unsent: bool) -> list[Entry]:
+    def waited_ms(self, record: Record) -> int:
+        """How much of its delay a command has waited: 0 to the delay.
+
+        By the clock that does not jump if this process accepted it, else by the wall clocks of both hosts.
+        """
+        accepted_on = self._committer.unsettled.accepted_on(record.command_id)
+        if accepted_on is not None:
+            return record.waited_ms(self.clock.monotonic() - accepted_on)
+        return record.waited_ms(self.clock.wall() - record.accepted_at.timestamp())
+
+    async def queued(self, after: int, limit: int, *, unsent: bool) -> list[Record]:
         """The first QUEUED rows of this process after a number. unsent: but those that the broker has acknowledged.
 
-        None that is committed, but not yet known here to be unsettled: listeners are still to be told of these.
+        Without the rows that this process has committed but not yet notified `on_accepted` of.
         """
         head = self._committer.head
-        return await self._read(lambda: rows.queued_of(self.owner, after, head, limit, unsent=unsent))
+        return await self._reader.read(lambda: rows.queued_of(self.owner, after, head, limit, unsent=unsent))
 
-    async def due_before(self, moment: datetime, after: tuple[datetime, int] | None, limit: int) -> list[Entry]:
+    async def due_before(self, moment: datetime, after: tuple[datetime, int] | None, limit: int) -> list[Record]:
         """The first unsettled rows, of all gateways, due before `moment` and after that of a due time and number."""
-        return await self._read(lambda: rows.due_before(moment, after, limit))
+        return await self._reader.read(lambda: rows.due_before(moment, after, limit))
 
-    async def cancels(self, limit: int) -> list[Entry]:
-        """The first unsettled rows, of all gateways, whose cancel was asked for."""
-        return await self._read(lambda: rows.cancels(limit))
+    async def cancels(self, limit: int) -> list[Record]:
+        """The first unsettled rows, of all gateways, whose cancel was requested."""
+        return await self._reader.read(lambda: rows.cancels(limit))
 
-    async def operations(self, limit: int) -> list[Entry]:
+    async def operations(self, limit: int) -> list[Record]:
         """The unsettled rows, of all gateways, with an operator's decision on its way; the newest, in order."""
-        return await self._read(lambda: rows.operations(limit))
+        return await self._reader.read(lambda: rows.operations(limit))
 
     async def catch_up(self) -> None:
         """Sees the rows that others have committed so far."""
         await self._committer.catch_up()
 
-    async def claim(self, previous: str, numbers: Sequence[int] | None = None) -> list[Entry]:
+    async def claim(self, previous: str, numbers: Sequence[int] | None = None) -> list[Record]:
         """Makes unsent rows of the owner `previous` this process's own. No two gateways get the same row.
 
         previous: empty for rows that have no owner yet. numbers: only these, at most 1,000; None: the first 1,000.
@@ -272,23 +292,12 @@ class Journal:
             total += pruned
         return total
 
-    # What the recognition of another database needs. Both raise JournalUnavailable.
+    # What the history guard needs. Both raise JournalUnavailable.
 
-    async def followed(self) -> FollowedDatabase | None:
-        """The database that is followed; None: none yet."""
-        return await self._read(tracked_history.read)
+    async def tracked(self) -> TrackedHistory | None:
+        """The database whose history is tracked; None: none yet."""
+        return await self._reader.read(tracked_history.read)
 
     async def write(self, work: Callable[[], T]) -> T:
         """What `work` returns, once what it writes to the journal's database is committed."""
         return await self._committer.call(lambda _cursor: work())
-
-    async def _read(self, query: Callable[[], T]) -> T:
-        try:
-            return await self._loop.run_in_executor(self._reader, query)
-        except DatabaseError as error:
-            await self._close_reading()
-            raise JournalUnavailable(f"the journal cannot be read: {describe(error)}") from error
-
-    async def _close_reading(self) -> None:
-        """A connection that failed may be of no use; the next query opens another."""
-        await self._loop.run_in_executor(self._reader, lambda: connections[rows.database()].close())

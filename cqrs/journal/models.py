@@ -3,6 +3,8 @@
 from django.db import models
 from django.db.models import Q
 
+from protocol.rules import MAX_ID
+
 MAX_MESSAGE = 1000
 
 _UNSETTLED = Q(settled_at__isnull=True)
@@ -10,11 +12,6 @@ _UNSETTLED = Q(settled_at__isnull=True)
 
 class Command(models.Model):
     """A command that was accepted, and what is known of its end."""
-
-    class Kind(models.TextChoices):
-        ADD = "ADD", "add"
-        UPDATE = "UPDATE", "update"
-        DELETE = "DELETE", "delete"
 
     class State(models.TextChoices):
         QUEUED = "QUEUED", "queued"
@@ -37,13 +34,14 @@ class Command(models.Model):
 
     number = models.BigAutoField("number", primary_key=True, help_text="in order of acceptance")
     command_id = models.CharField("command id", max_length=100, unique=True)
-    kind = models.CharField(max_length=6, choices=Kind.choices)
-    contact_id = models.CharField("contact id", max_length=100)
-    name = models.CharField(max_length=200, blank=True)
+    aggregate = models.CharField(max_length=100)
+    verb = models.CharField(max_length=100)
+    aggregate_id = models.CharField("id", max_length=MAX_ID, help_text="of the aggregate")
+    body = models.BinaryField(help_text="the message of its arguments, as it was accepted")
     expected_version = models.BigIntegerField(null=True, blank=True)
     actor = models.CharField(max_length=150, blank=True, help_text="who sent it")
     depends_on = models.CharField(
-        max_length=100, blank=True, help_text="the command of the same contact that has to be settled before"
+        max_length=100, blank=True, help_text="the command of the same aggregate and id that has to be settled before"
     )
     accepted_at = models.DateTimeField()
     takes_effect_at = models.DateTimeField()
@@ -55,13 +53,13 @@ class Command(models.Model):
     state = models.CharField(max_length=11, choices=State.choices, default=State.QUEUED)
     message = models.CharField(max_length=MAX_MESSAGE, blank=True, help_text="what happened, or why not")
     reason = models.CharField(max_length=9, blank=True, choices=Reason.choices, help_text="why it was rejected")
-    version = models.BigIntegerField(null=True, blank=True, help_text="the contact's, when the command was settled")
+    version = models.BigIntegerField(null=True, blank=True, help_text="the aggregate's, when the command was settled")
     settled_at = models.DateTimeField(null=True, blank=True)
     notice_number = models.BigIntegerField(
         "notice number",
         null=True,
         blank=True,
-        help_text="of the notice of its end, in the history of the database that is followed: the order of the effects",
+        help_text="of the notice of its end, in the tracked history: the order of the effects",
     )
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     cancel_requested_by = models.CharField(max_length=150, blank=True)
@@ -87,16 +85,16 @@ class Command(models.Model):
     operation_open = models.BooleanField(
         default=False, db_default=False, help_text="whether the operation is on its way: no newer notice was heard"
     )
-    amended = models.BooleanField(
-        default=False, db_default=False, help_text="whether it is sent with what an operator made of it"
+    amended_body = models.BinaryField(
+        null=True, blank=True, help_text="the body that it is sent with since an operator amended it"
     )
-    amended_name = models.CharField(max_length=200, blank=True, default="", db_default="")
     amended_version = models.BigIntegerField(null=True, blank=True, help_text="the expected version as amended")
 
     class Meta:
         ordering = ["-number"]
-        # All but the last hold nothing but what is unsettled: small, whatever the journal keeps. None is by contact:
-        # contact ids come in no order, so each command would write a page of its own, twice, which is most of a commit.
+        # All but the last hold nothing but what is unsettled: small, whatever the journal keeps. None is by
+        # aggregate: these ids come in no order, so each command would write a page of its own, twice, which is most of
+        # a commit.
         indexes = [
             models.Index(fields=["owner", "number"], condition=_UNSETTLED, name="command_unsettled_owner"),
             models.Index(fields=["takes_effect_at", "number"], condition=_UNSETTLED, name="command_unsettled_due"),
@@ -116,14 +114,19 @@ class Command(models.Model):
     def __str__(self) -> str:
         return self.command_id
 
+    @property
+    def kind(self) -> str:
+        """As it travels: "contact.add"."""
+        return f"{self.aggregate}.{self.verb}"
 
-class FollowedDatabase(models.Model):
-    """The database that all gateways of this journal follow, and how far they have seen its history. One row."""
+
+class TrackedHistory(models.Model):
+    """The database whose history all gateways of this journal track, and how far they have seen it. One row."""
 
     ROW = 1
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=ROW, editable=False)
-    generation = models.BigIntegerField(help_text="one more each time that another history was followed")
+    generation = models.BigIntegerField(help_text="one more each time that another history was tracked")
     database = models.CharField("identity", max_length=100)
     number = models.BigIntegerField("number", help_text="of the furthest notice seen; 0: none was yet")
     position = models.CharField(max_length=100, help_text="of the furthest notice seen, or where it was begun")
@@ -132,14 +135,15 @@ class FollowedDatabase(models.Model):
         null=True, blank=True, help_text="when another history was found in its place: publishing pauses since then"
     )
     lost_why = models.CharField(max_length=MAX_MESSAGE, blank=True)
-    # What a replay found out about the database in its place; kept, since what is replayed blurs it.
+    # What a redrive found out about the database in its place; kept, since what is sent again blurs it.
     common_number = models.BigIntegerField(
         null=True, blank=True, help_text="of the last notice that both histories have"
     )
     common_position = models.CharField(max_length=100, blank=True)
 
     class Meta:
-        verbose_name = "followed database"
+        verbose_name = "tracked history"
+        verbose_name_plural = "tracked histories"
 
     def __str__(self) -> str:
         return self.database

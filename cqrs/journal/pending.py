@@ -1,21 +1,31 @@
-"""The unsettled commands that this process knows of, and which is the last of each contact."""
+"""The unsettled commands that this process knows of, and which is the last of each aggregate."""
 
 import threading
 from collections.abc import Iterable
+from typing import NamedTuple
+
+Key = tuple[str, str]
+"""An aggregate's name and an id of it."""
+
+
+class _Known(NamedTuple):
+    key: Key
+    due: float
+    accepted_on: float | None
 
 
 class Unsettled:
-    """Commands in the order they were journaled, each with its contact and when it takes effect (seconds since 1970).
+    """Commands in the order they were journaled, each with its aggregate and when it takes effect (seconds since 1970).
 
-    The commands of one contact are linked to a list, since one in the middle can be settled before those in front of it
-    (a cancelled one): the last unsettled one has to be known all the same. Most contacts have one, and no links.
-    Written by the thread that commits and by the event loop, hence the lock.
+    The commands of one aggregate are linked to a list, since one in the middle can be settled before those in front of
+    it (a cancelled one): the last unsettled one has to be known all the same. Most have one, and no links.
+    The committing thread and the event loop write it, hence the lock.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: dict[str, tuple[str, float]] = {}
-        self._last: dict[str, str] = {}
+        self._known: dict[str, _Known] = {}
+        self._last: dict[Key, str] = {}
         self._before: dict[str, str] = {}
         self._after: dict[str, str] = {}
 
@@ -30,22 +40,27 @@ class Unsettled:
         with self._lock:
             return list(self._known)
 
-    def last(self, contact_id: str) -> str:
-        """The last unsettled command of the contact, or an empty string."""
-        return self._last.get(contact_id, "")
+    def last(self, aggregate: str, aggregate_id: str) -> str:
+        """The last unsettled command of the aggregate, or an empty string."""
+        return self._last.get((aggregate, aggregate_id), "")
 
-    def add(self, commands: Iterable[tuple[str, str]], due: float) -> None:
-        """Adds commands, each with its contact, behind all others. One that is known stays where it is."""
+    def accepted_on(self, command_id: str) -> float | None:
+        """When this process accepted the command, on its monotonic clock; None: another did, or it is settled."""
+        known = self._known.get(command_id)
+        return None if known is None else known.accepted_on
+
+    def add(self, commands: Iterable[tuple[str, Key]], due: float, accepted_on: float | None = None) -> None:
+        """Adds commands, each with its aggregate, behind all others. One that is known stays where it is."""
         with self._lock:
-            for command_id, contact_id in commands:
+            for command_id, key in commands:
                 if command_id in self._known:
                     continue
-                self._known[command_id] = (contact_id, due)
-                before = self._last.get(contact_id)
+                self._known[command_id] = _Known(key, due, accepted_on)
+                before = self._last.get(key)
                 if before is not None:
                     self._before[command_id] = before
                     self._after[before] = command_id
-                self._last[contact_id] = command_id
+                self._last[key] = command_id
 
     def remove(self, command_id: str) -> float | None:
         """Removes a command and returns when it was to take effect; None: it was not known."""
@@ -53,7 +68,6 @@ class Unsettled:
             known = self._known.pop(command_id, None)
             if known is None:
                 return None
-            contact_id, due = known
             before = self._before.pop(command_id, None)
             after = self._after.pop(command_id, None)
             if before is not None:
@@ -64,7 +78,7 @@ class Unsettled:
                 self._after[before], self._before[after] = after, before
             if after is None:
                 if before is None:
-                    del self._last[contact_id]
+                    del self._last[known.key]
                 else:
-                    self._last[contact_id] = before
-            return due
+                    self._last[known.key] = before
+            return known.due

@@ -12,13 +12,15 @@ from typing import Any
 
 from django.db import connections, router, transaction
 from django.db.backends.utils import CursorWrapper
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 
 from cqrs.engines import Lock, engine_of
-from cqrs.journal.entry import Entry
+from cqrs.journal.clock import now
 from cqrs.journal.errors import NotCancellable, UnknownCommand
 from cqrs.journal.models import Command as Row
-from cqrs.journal.settlement import Settlement, State, now
+from cqrs.journal.pending import Key
+from cqrs.journal.record import Record, records
+from cqrs.journal.settlement import Settlement, State
 
 TABLE = Row._meta.db_table
 # What was handed over may turn out to be settled; what is settled stays as it is.
@@ -46,15 +48,16 @@ def highest_number(cursor: CursorWrapper) -> int:
     return int(cursor.fetchone()[0])
 
 
-def unsettled_after(number: int) -> list[tuple[int, str, str, datetime]]:
-    """Number, command id, contact id and due time of the unsettled rows after `number`, in order."""
+def unsettled_after(number: int) -> list[tuple[int, str, Key, datetime]]:
+    """Number, command id, aggregate and due time of the unsettled rows after `number`, in order."""
     rows = Row.objects.using(database()).filter(settled_at=None, number__gt=number).order_by("number")
-    return list(rows.values_list("number", "command_id", "contact_id", "takes_effect_at"))
+    columns = rows.values_list("number", "command_id", "aggregate", "aggregate_id", "takes_effect_at")
+    return [(row_number, command_id, (name, its_id), due) for row_number, command_id, name, its_id, due in columns]
 
 
-def last_unsettled(contact_id: str, after: int = 0) -> str:
-    """The last unsettled command of the contact among the rows after a number, or an empty string."""
-    rows = Row.objects.using(database()).filter(settled_at=None, contact_id=contact_id)
+def last_unsettled(aggregate: str, aggregate_id: str, after: int = 0) -> str:
+    """The last unsettled command of the aggregate among the rows after a number, or an empty string."""
+    rows = Row.objects.using(database()).filter(settled_at=None, aggregate=aggregate, aggregate_id=aggregate_id)
     if after:
         rows = rows.filter(number__gt=after)
     # Asked for in their order, SQLite would rather walk through the whole table than through what is unsettled.
@@ -66,11 +69,7 @@ def room(limit: int) -> int:
     return limit - Row.objects.using(database()).filter(settled_at=None)[:limit].count()
 
 
-def entries(rows: QuerySet[Row]) -> list[Entry]:
-    return [Entry._make(values) for values in rows.values_list(*Entry._fields)]
-
-
-def queued_of(owner: str, after: int, up_to: int, limit: int, *, unsent: bool) -> list[Entry]:
+def queued_of(owner: str, after: int, up_to: int, limit: int, *, unsent: bool) -> list[Record]:
     """The first QUEUED rows of a gateway behind a number, up to another, in order.
 
     unsent: none that the broker has acknowledged.
@@ -79,31 +78,31 @@ def queued_of(owner: str, after: int, up_to: int, limit: int, *, unsent: bool) -
     rows = rows.filter(number__gt=after, number__lte=up_to)
     if unsent:
         rows = rows.filter(sent_at=None)
-    return entries(rows.order_by("number")[:limit])
+    return records(rows.order_by("number")[:limit])
 
 
-def due_before(moment: datetime, after: tuple[datetime, int] | None, limit: int) -> list[Entry]:
+def due_before(moment: datetime, after: tuple[datetime, int] | None, limit: int) -> list[Record]:
     """The first unsettled rows due before `moment`, by due time and number, after those given."""
     rows = Row.objects.using(database()).filter(settled_at=None, takes_effect_at__lt=moment)
     if after is not None:
         time, number = after
         rows = rows.filter(Q(takes_effect_at__gt=time) | Q(number__gt=number), takes_effect_at__gte=time)
-    return entries(rows.order_by("takes_effect_at", "number")[:limit])
+    return records(rows.order_by("takes_effect_at", "number")[:limit])
 
 
-def cancels(limit: int) -> list[Entry]:
+def cancels(limit: int) -> list[Record]:
     """The first unsettled rows whose cancel was asked for."""
     rows = Row.objects.using(database()).filter(settled_at=None, cancel_requested_at__isnull=False)
-    return entries(rows.order_by("number")[:limit])
+    return records(rows.order_by("number")[:limit])
 
 
-def operations(limit: int) -> list[Entry]:
+def operations(limit: int) -> list[Record]:
     """The unsettled rows with an operation on its way, the newest `limit` of them, in order."""
     rows = Row.objects.using(database()).filter(settled_at=None, operation_open=True)
-    return sorted(entries(rows.order_by("-operation_at")[:limit]))
+    return sorted(records(rows.order_by("-operation_at")[:limit]), key=lambda record: record.number)
 
 
-def claim(owner: str, previous: str, numbers: Sequence[int] | None, limit: int) -> list[Entry]:
+def claim(owner: str, previous: str, numbers: Sequence[int] | None, limit: int) -> list[Record]:
     """Makes unsent rows of the owner `previous` those of `owner`, and returns them. numbers: only these; None: any.
 
     Runs in `writing`, so that of several gateways one gets a row.
@@ -111,10 +110,10 @@ def claim(owner: str, previous: str, numbers: Sequence[int] | None, limit: int) 
     rows = Row.objects.using(database()).filter(settled_at=None, owner=previous, sent_at=None)
     if numbers is not None:
         rows = rows.filter(number__in=numbers)
-    found = entries(rows.order_by("number")[:limit])
+    found = records(rows.order_by("number")[:limit])
     if found:
-        Row.objects.using(database()).filter(number__in=[entry.number for entry in found]).update(owner=owner)
-    return [entry._replace(owner=owner) for entry in found]
+        Row.objects.using(database()).filter(number__in=[record.number for record in found]).update(owner=owner)
+    return [record._replace(owner=owner) for record in found]
 
 
 def settle(cursor: CursorWrapper, settlements: Mapping[str, Settlement]) -> None:
@@ -144,19 +143,19 @@ def mark_sent(command_ids: Iterable[str]) -> None:
         Row.objects.using(database()).filter(command_id__in=ids).update(sent_at=now())
 
 
-def cancel(command_id: str, actor: str) -> Entry:
+def cancel(command_id: str, actor: str) -> Record:
     """Writes on the row that the command is to be cancelled. Raises UnknownCommand or NotCancellable."""
     rows = Row.objects.using(database()).filter(command_id=command_id)
     asked = rows.filter(settled_at=None, cancel_requested_at=None).update(
         cancel_requested_at=now(), cancel_requested_by=actor
     )
-    found = entries(rows)
+    found = records(rows)
     if not found:
         raise UnknownCommand(f"there is no command {command_id} in the journal")
-    entry = found[0]
-    if not asked and entry.state not in (State.QUEUED, State.PARKED):
-        raise NotCancellable(f"command {command_id} is {State(entry.state).label} already")
-    return entry
+    record = found[0]
+    if not asked and record.state not in (State.QUEUED, State.PARKED):
+        raise NotCancellable(f"command {command_id} is {State(record.state).label} already")
+    return record
 
 
 def find(command_id: str) -> Row | None:
@@ -175,20 +174,23 @@ def ended(command_ids: Sequence[str]) -> dict[str, Settlement]:
 
 
 def chain_anew() -> int:
-    """Has unsettled rows that wait for what has ended wait for the last unsettled one of their contact before them.
+    """Has unsettled rows that wait for a settled one wait for the last unsettled one of their aggregate before them.
 
-    For another database than the one in which it ended, which may never hear of it. Returns how many there were.
+    For another database than the one in which that ended, which may never know of it. Returns how many there were.
     """
     rows = Row.objects.using(database()).filter(settled_at=None)
-    columns = list(rows.order_by("number").values_list("number", "command_id", "contact_id", "depends_on"))
-    unsettled = {command_id for _, command_id, _, _ in columns}
-    last: dict[str, str] = {}
+    columns = list(
+        rows.order_by("number").values_list("number", "command_id", "aggregate", "aggregate_id", "depends_on")
+    )
+    unsettled = {command_id for _, command_id, *_ in columns}
+    last: dict[Key, str] = {}
     changed = 0
-    for number, command_id, contact_id, depends_on in columns:
+    for number, command_id, aggregate, aggregate_id, depends_on in columns:
+        key = (aggregate, aggregate_id)
         if depends_on and depends_on not in unsettled:
-            rows.filter(number=number).update(depends_on=last.get(contact_id, ""))
+            rows.filter(number=number).update(depends_on=last.get(key, ""))
             changed += 1
-        last[contact_id] = command_id
+        last[key] = command_id
     return changed
 
 

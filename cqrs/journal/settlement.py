@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from cqrs.journal.clock import now
 from cqrs.journal.models import MAX_MESSAGE, Command
-from protocol.notice_pb2 import Notice
+from protocol.cqrs_notice_pb2 import Notice
 
 State = Command.State
 
@@ -42,7 +43,7 @@ class Settlement(NamedTuple):
     def follows(self, state: str) -> bool:
         """Whether a command in `state` can come to this: an end is never taken back.
 
-        HANDED_OVER is what we know when nothing more will be heard; if something is heard all the same, that counts.
+        HANDED_OVER is recorded when no notice is to come; if one comes all the same, that counts.
         """
         if state == State.HANDED_OVER:
             return self.state not in (State.PARKED, State.HANDED_OVER)
@@ -66,7 +67,7 @@ def settlement_of(notice: Notice) -> Settlement | None:
         state,
         notice.message[:MAX_MESSAGE],
         _REASONS.get(notice.reason, ""),
-        notice.contact.version if notice.HasField("contact") else None,
+        notice.version or None,
         None if state == State.PARKED else committed,
         notice.number,
     )
@@ -79,11 +80,5 @@ def _moment(seconds: int, nanos: int) -> datetime:
 
 
 def handed_over() -> Settlement:
-    """The end of a command whose outcome cannot be heard."""
+    """The end of a command of which no notice can come."""
     return Settlement(State.HANDED_OVER, "the broker has it; what became of it cannot be heard", settled_at=now())
-
-
-def now() -> datetime:
-    """UTC, to the millisecond."""
-    moment = datetime.now(UTC)
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

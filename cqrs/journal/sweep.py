@@ -3,19 +3,19 @@
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from cqrs.journal.entry import Entry
+from cqrs.journal.delivery import Deliveries, at_least_once
 from cqrs.journal.errors import BrokerAway, JournalUnavailable
 from cqrs.journal.journal import Journal
-from cqrs.journal.relay import CommandPublisher
-from cqrs.journal.settlement import State, now
+from cqrs.journal.record import Record
+from cqrs.journal.relay import Relay
+from cqrs.journal.settlement import State
 from cqrs.transport.backoff import describe, keep
 from protocol import topics
-from protocol.notice_pb2 import Notice
+from protocol.cqrs_notice_pb2 import Notice
 
 log = logging.getLogger("cqrs.journal.sweep")
 
@@ -55,30 +55,31 @@ class Sweep:
     """Sees that every unsettled command of the journal, of whichever gateway, comes to its end.
 
     get_outcomes: the newest notice of each command that has one; up to 1,000 ids a call.
-    away: what it raises when nobody can tell at present: then nothing is sent again, since that would not help.
-    missing: what it raises when the read side knows only the contract: then commands are handed over.
+    away: what it raises while the read side cannot tell: then nothing is sent again, since that would not help.
+    delivery: how commands are delivered at present.
     """
 
     def __init__(
         self,
         journal: Journal,
-        publisher: CommandPublisher,
+        relay: Relay,
         get_outcomes: Callable[[Sequence[str]], Awaitable[Mapping[str, Notice]]],
         *,
         away: tuple[type[Exception], ...],
-        missing: tuple[type[Exception], ...],
+        delivery: Deliveries = at_least_once,
     ) -> None:
         self._journal = journal
-        self._publisher = publisher
+        self._relay = relay
         self._get_outcomes = get_outcomes
         self._away = away
-        self._missing = missing
+        self._delivery = delivery
+        self._clock = journal.clock
         self._asked: dict[str, _Asked] = {}
         self._seen: set[str] = set()
         self._place: tuple[datetime, int] | None = None
         # Whether this round is through with what is due, and looks at what is due too late.
         self._ahead = False
-        self._started_at = now()
+        self._started_at = self._clock.now()
         # Whatever other gateways had left at our start is asked for once, due or not.
         self._first = True
         self._waiting = False
@@ -106,13 +107,13 @@ class Sweep:
         return session
 
     def begin_again(self) -> None:
-        """Forgets when it has asked for what: the next time it sees to all that is overdue."""
+        """Forgets when it has asked for which command: the next round sees to all that are overdue."""
         self._asked.clear()
 
     def on_message(self, topic: str, _payload: bytes) -> None:
-        """To be called with what comes on topics.HELLO: what could not be helped without a writer now can.
+        """To be called with what comes on topics.HELLO: a writer is there to take what others have left.
 
-        What is ours its publisher sends again; what a gateway that is gone has left is for us to see to.
+        The relay sends our own commands again; those that a dead gateway has left are the sweep's.
         """
         if topic == topics.HELLO:
             self._asked = {command_id: asked for command_id, asked in self._asked.items() if asked.ours}
@@ -122,16 +123,16 @@ class Sweep:
 
         Raises JournalUnavailable.
         """
-        if not self._publisher.connected:
+        if not self._relay.connected:
             return await self._journal.catch_up()  # leaves them to a gateway that is
-        entries = await self._journal.claim("")
+        records = await self._journal.claim("")
         decided = await self._journal.operations(ASK_AT_ONCE)
-        if not self._publisher.once:
+        if self._delivery().repeats:
             decided += await self._journal.cancels(ASK_AT_ONCE)
-        entries += [entry for entry in decided if not self._publisher.decision_sent(entry)]
-        if entries:
+        records += [record for record in decided if not self._relay.decision_sent(record)]
+        if records:
             # What was adopted for an operation comes twice.
-            await self._send(list({entry.command_id: entry for entry in entries}.values()))
+            await self._send(list({record.command_id: record for record in records}.values()))
         return None
 
     async def repair(self) -> None:
@@ -139,8 +140,8 @@ class Sweep:
         for _ in range(PAGES):
             before = self._ahead, self._place
             page = await self._next_page()
-            self._seen.update(entry.command_id for entry in page)
-            overdue = [entry for entry in page if self._is_overdue(entry)]
+            self._seen.update(record.command_id for record in page)
+            overdue = [record for record in page if self._is_overdue(record)]
             if overdue and not await self._see_to(overdue):
                 self._ahead, self._place = before
                 return
@@ -149,9 +150,9 @@ class Sweep:
                 return
             self._place = (page[-1].takes_effect_at, page[-1].number)
 
-    async def _next_page(self) -> list[Entry]:
+    async def _next_page(self) -> list[Record]:
         """The next rows of this round: those that are due, then those due so late that the clock was set back."""
-        page: list[Entry] = []
+        page: list[Record] = []
         if not self._ahead:
             moment = LAST if self._first else datetime.fromtimestamp(self._overdue_before(), UTC)
             page = await self._journal.due_before(moment, self._place, ASK_AT_ONCE)
@@ -169,43 +170,43 @@ class Sweep:
 
     def _latest_due(self) -> datetime:
         """What is due later than this was accepted before the clock was set back."""
-        return now() + timedelta(seconds=self._journal.delay + OTHERS_LATER)
+        return self._clock.now() + timedelta(seconds=self._journal.delay + OTHERS_LATER)
 
     def _overdue_before(self) -> float:
         """A command of ours that was due before (seconds since 1970) is overdue."""
-        clock = time.time()
+        clock = self._clock.wall()
         # The clock may have been set back.
         overdue = min(self._journal.newest_due, clock) - BEHIND
-        if asyncio.get_running_loop().time() - self._journal.heard_at >= SILENCE:
+        if asyncio.get_running_loop().time() - self._journal.settled_on >= SILENCE:
             overdue = max(overdue, clock - SILENCE)
         return overdue
 
-    def _is_overdue(self, entry: Entry) -> bool:
-        if self._journal.is_settled(entry.command_id):
+    def _is_overdue(self, record: Record) -> bool:
+        if self._journal.is_settled(record.command_id):
             return False  # and merely waits to be recorded
-        asked = self._asked.get(entry.command_id)
+        asked = self._asked.get(record.command_id)
         if asked is not None:
             return asyncio.get_running_loop().time() >= asked.again_at
-        ours = entry.owner == self._journal.owner
-        if ours and not self._publisher.acknowledged(entry):
-            return False  # what the publisher has yet to send is late, not lost
-        if self._first and not ours and entry.accepted_at <= self._started_at:
+        ours = record.owner == self._journal.owner
+        if ours and not self._relay.acknowledged(record):
+            return False  # what the relay has yet to send is late, not lost
+        if self._first and not ours and record.accepted_at <= self._started_at:
             return True
-        if entry.takes_effect_at > self._latest_due():
-            # When it was accepted there is no telling any more: it is given its delay from now on.
-            delay = (entry.takes_effect_at - entry.accepted_at).total_seconds()
-            self._asked[entry.command_id] = _Asked(0, asyncio.get_running_loop().time() + delay + SILENCE, ours)
+        if record.takes_effect_at > self._latest_due():
+            # The moment of its acceptance is not known any more: it gets its delay from now on.
+            delay = (record.takes_effect_at - record.accepted_at).total_seconds()
+            self._asked[record.command_id] = _Asked(0, asyncio.get_running_loop().time() + delay + SILENCE, ours)
             return False
         before = self._overdue_before()
-        return entry.takes_effect_at.timestamp() < (before if ours else before - OTHERS_LATER)
+        return record.takes_effect_at.timestamp() < (before if ours else before - OTHERS_LATER)
 
-    async def _see_to(self, overdue: Sequence[Entry]) -> bool:
+    async def _see_to(self, overdue: Sequence[Record]) -> bool:
         """Settles what is known and sends the rest; False: that cannot be done now."""
-        try:
-            outcomes = await self._get_outcomes([entry.command_id for entry in overdue])
-        except self._missing:
-            self._publisher.handing_over = True
+        delivery = self._delivery()
+        if not delivery.tells_outcomes:
             return await self._hand_over(overdue)
+        try:
+            outcomes = await self._get_outcomes([record.command_id for record in overdue])
         except self._away as error:
             if not self._waiting:
                 log.warning("waiting to ask what became of %d overdue commands: %s", len(overdue), describe(error))
@@ -214,67 +215,71 @@ class Sweep:
         if self._waiting:
             log.info("asking again what became of overdue commands")
             self._waiting = False
-        self._publisher.handing_over = False
         self._journal.settle(list(outcomes.values()))
         unknown = [
-            entry
-            for entry in overdue
-            if _is_unanswered(entry, outcomes.get(entry.command_id)) and not self._journal.is_settled(entry.command_id)
+            record
+            for record in overdue
+            if _is_unanswered(record, outcomes.get(record.command_id))
+            and not self._journal.is_settled(record.command_id)
         ]
-        if self._publisher.single:
-            sent = await self._take_over_or_give_up(unknown)
-        else:
+        if delivery.repeats:
             sent = not unknown or await self._send(unknown)
+        else:
+            sent = await self._take_over_or_give_up(unknown)
         # What could not be sent counts as not asked for: its pauses do not grow by an outage, and the first round, the
         # only one that looks at what is not due yet, does not pass over it.
-        unsent = set() if sent else {entry.command_id for entry in unknown}
-        for entry in overdue:
-            if entry.command_id not in unsent:
-                waits = entry.state == State.PARKED or entry.command_id in outcomes
-                self._remember(entry, waits and not entry.operation_open)
+        unsent = set() if sent else {record.command_id for record in unknown}
+        for record in overdue:
+            if record.command_id not in unsent:
+                waits = record.state == State.PARKED or record.command_id in outcomes
+                self._remember(record, waits and not record.operation_open)
         return sent
 
-    def _remember(self, entry: Entry, parked: bool) -> None:
-        before = self._asked.get(entry.command_id)
+    def _remember(self, record: Record, parked: bool) -> None:
+        before = self._asked.get(record.command_id)
         times = 0 if before is None else before.times
         pause = PARKED_PAUSE if parked else min(FIRST_PAUSE * 2**times, MOST_PAUSE)
         # Spread, so that what was lost at once does not come back at once for ever.
         again_at = asyncio.get_running_loop().time() + pause * random.uniform(0.75, 1.25)
-        self._asked[entry.command_id] = _Asked(times + 1, again_at, entry.owner == self._journal.owner)
+        self._asked[record.command_id] = _Asked(times + 1, again_at, record.owner == self._journal.owner)
 
-    async def _hand_over(self, overdue: Sequence[Entry]) -> bool:
+    async def _hand_over(self, overdue: Sequence[Record]) -> bool:
         """What the broker has is not sent again; of what others left we cannot know, so it is sent once."""
-        ours = [entry for entry in overdue if entry.owner == self._journal.owner]
-        self._journal.hand_over([entry.command_id for entry in ours if self._publisher.acknowledged(entry)])
-        return await self._take_over([entry for entry in overdue if entry.owner != self._journal.owner])
+        ours = [record for record in overdue if record.owner == self._journal.owner]
+        self._journal.hand_over([record.command_id for record in ours if self._relay.acknowledged(record)])
+        return await self._take_over([record for record in overdue if record.owner != self._journal.owner])
 
-    async def _take_over_or_give_up(self, unknown: Sequence[Entry]) -> bool:
+    async def _take_over_or_give_up(self, unknown: Sequence[Record]) -> bool:
         """With a writer that must not be sent a command twice."""
-        silent = [entry for entry in unknown if now() - entry.takes_effect_at > timedelta(seconds=GIVE_UP)]
-        self._journal.hand_over([entry.command_id for entry in silent if entry.sent_at is not None])
-        unsent = [entry for entry in unknown if entry.sent_at is None and entry.owner != self._journal.owner]
+        silent = [
+            record for record in unknown if self._clock.now() - record.takes_effect_at > timedelta(seconds=GIVE_UP)
+        ]
+        self._journal.hand_over([record.command_id for record in silent if record.sent_at is not None])
+        unsent = [record for record in unknown if record.sent_at is None and record.owner != self._journal.owner]
         return await self._take_over(
-            [entry for entry in unsent if now() - entry.takes_effect_at > timedelta(seconds=TAKE_OVER)]
+            [record for record in unsent if self._clock.now() - record.takes_effect_at > timedelta(seconds=TAKE_OVER)]
         )
 
-    async def _take_over(self, entries: Sequence[Entry]) -> bool:
+    async def _take_over(self, records: Sequence[Record]) -> bool:
         # Claimed first: were their gateway alive after all, it would read its rows anew before it sends them.
-        for owner in {entry.owner for entry in entries}:
-            claimed = await self._journal.claim(owner, [entry.number for entry in entries if entry.owner == owner])
+        for owner in {record.owner for record in records}:
+            claimed = await self._journal.claim(owner, [record.number for record in records if record.owner == owner])
             if not await self._send(claimed):
                 return False
         return True
 
-    async def _send(self, entries: Sequence[Entry]) -> bool:
+    async def _send(self, records: Sequence[Record]) -> bool:
         try:
-            await self._publisher.send(entries)
+            await self._relay.send(records)
         except BrokerAway:
-            return False  # the publisher goes on when it is back
+            return False  # the relay goes on when it is back
         return True
 
 
-def _is_unanswered(entry: Entry, newest: Notice | None) -> bool:
+def _is_unanswered(record: Record, newest: Notice | None) -> bool:
     """Whether the database knows nothing of the command, or not of what an operator decided about it."""
     if newest is None:
         return True
-    return entry.operation_open and newest.kind == Notice.PARKED and newest.number <= (entry.operation_notice or 0)
+    return (
+        record.operation_open and newest.kind == Notice.PARKED and newest.number <= record.command.meta.operation.notice
+    )

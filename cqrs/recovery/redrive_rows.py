@@ -8,17 +8,17 @@ from asgiref.sync import sync_to_async
 from django.db.models import Count, Max, Min, QuerySet
 
 from cqrs.journal import rows
-from cqrs.journal.entry import Entry
 from cqrs.journal.models import Command as Row
-from cqrs.journal.models import FollowedDatabase
+from cqrs.journal.models import TrackedHistory
+from cqrs.journal.record import Record, records
 from cqrs.journal.settlement import State
-from protocol.notice_pb2 import Notice
+from protocol.cqrs_notice_pb2 import Notice
 
 T = TypeVar("T")
 
 
 class Plan(NamedTuple):
-    """What a replay would do."""
+    """What a redrive would do."""
 
     why: str  # what happened to the database
     common: int  # the number of the last notice that it still has
@@ -39,8 +39,8 @@ def _in_order(after: int) -> QuerySet[Row]:
     return _rows().filter(notice_number__gt=after).order_by("notice_number", "number")
 
 
-def plan(row: FollowedDatabase, why: str, common: int) -> tuple[list[int], Plan]:
-    """The numbers of the rows to be replayed, in order, and what that means."""
+def plan(row: TrackedHistory, why: str, common: int) -> tuple[list[int], Plan]:
+    """The numbers of the rows to be sent again, in order, and what that means."""
     lost = _in_order(common)
     first = lost.first()
     found = lost.aggregate(last=Max("notice_number"), first=Min("notice_number"), count=Count("number"))
@@ -64,9 +64,9 @@ def numbers_after(notice: int) -> list[int]:
     return list(_in_order(notice).values_list("number", flat=True))
 
 
-def window(numbers: Sequence[int]) -> list[Entry]:
-    """The entries of these rows, in this order."""
-    found = {entry.number: entry for entry in rows.entries(_rows().filter(number__in=numbers))}
+def window(numbers: Sequence[int]) -> list[Record]:
+    """The records of these rows, in this order."""
+    found = {record.number: record for record in records(_rows().filter(number__in=numbers))}
     # One may have been pruned meanwhile.
     return [found[number] for number in numbers if number in found]
 
@@ -76,18 +76,20 @@ def notice_numbers(numbers: Sequence[int]) -> dict[str, int | None]:
     return dict(_rows().filter(number__in=numbers).values_list("command_id", "notice_number"))
 
 
-def with_predecessors(entries: Sequence[Entry]) -> list[Entry]:
-    """The entries and, before each, the unsettled commands that it had to follow.
+def with_predecessors(lost: Sequence[Record]) -> list[Record]:
+    """The records and, before each, the unsettled commands that it had to follow.
 
-    These were applied too, or it could not have been; their notices were not heard.
+    These were applied too, or it could not have been; their notices did not come.
     """
-    asked = {"", *(entry.command_id for entry in entries)}
-    ordered = list(entries)
-    while wanted := {entry.depends_on for entry in ordered} - asked:
+    asked = {"", *(record.command_id for record in lost)}
+    ordered = list(lost)
+    while wanted := {record.depends_on for record in ordered} - asked:
         asked |= wanted
-        unsettled = rows.entries(_rows().filter(command_id__in=wanted, settled_at=None))
-        found = {entry.command_id: entry for entry in unsettled}
-        ordered = [each for entry in ordered for each in (found.pop(entry.depends_on, None), entry) if each is not None]
+        unsettled = records(_rows().filter(command_id__in=wanted, settled_at=None))
+        found = {record.command_id: record for record in unsettled}
+        ordered = [
+            each for record in ordered for each in (found.pop(record.depends_on, None), record) if each is not None
+        ]
     return ordered
 
 
@@ -101,7 +103,7 @@ def renumber(outcomes: Mapping[str, Notice]) -> None:
 
 
 def unnumber(numbers: Sequence[int]) -> None:
-    """Records that the ends of these rows stand nowhere in the history that is followed."""
+    """Records that the ends of these rows stand nowhere in the tracked history."""
     _rows().filter(number__in=numbers).update(notice_number=None)
 
 

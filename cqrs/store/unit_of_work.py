@@ -19,6 +19,8 @@ from protocol.cqrs_notice_pb2 import Notice
 
 log = logging.getLogger("cqrs.store.apply")
 
+_REASONS = {"CONFLICT": Notice.CONFLICT, "INVALID": Notice.INVALID}
+
 
 class Applied(NamedTuple):
     """A notice of each command that was recorded, and the ids of the deferred commands, which are to be sent again."""
@@ -144,7 +146,7 @@ class UnitOfWork:
             # Apart from each other, since a command on which `decide` fails can be voided all the same.
             outcome = voided(incoming.command) if incoming.is_voided else None
             if outcome is None and isinstance(refusal, Violation):
-                outcome = Outcome(Notice.REJECTED, state, refusal.message, Notice.Reason.Value(refusal.reason))
+                outcome = Outcome(Notice.REJECTED, state, refusal.message, _REASONS[refusal.reason])
             outcome = outcome or decide(state, incoming.command)
             summary = _summary(incoming.aggregate, outcome.state)
         except Exception as error:

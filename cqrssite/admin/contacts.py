@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.csrf import csrf_protect
 
 import contacts_write
-from cqrs.journal.entry import Accepted
+from cqrs.journal.accepted import Accepted
 from cqrs.journal.errors import CommandError
 from database_service.models import Contact
 from protocol.rules import MAX_NAME, name_error

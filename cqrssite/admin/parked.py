@@ -13,16 +13,17 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
 
-import contacts_write
-from cqrs.journal.entry import Accepted
+from cqrs.aggregate import registry
+from cqrs.journal.accepted import Accepted
+from cqrs.journal.api import amend_command, discard_command, retry_command, together
 from cqrs.journal.errors import CommandError, NotOperable
 from cqrs.store.admin import ParkedCommandAdmin
 from cqrs.store.decide import after
 from cqrs.store.models import ParkedCommand
 from cqrs.store.preview import Preview, asks_for, preview
 from cqrssite.admin.parked_form import AmendForm
-from protocol.contact_write_pb2 import Command
-from protocol.notice_pb2 import Notice
+from protocol.cqrs_command_pb2 import Command
+from protocol.cqrs_notice_pb2 import Notice
 
 # Commands decided about at once. Each is a field of the form; Django takes 1,000.
 MAX_OPERATED = 500
@@ -74,7 +75,7 @@ class OperatedParkedCommandAdmin(ParkedCommandAdmin):
         if following:
             text = f"{_many(len(following))} not retried: they wait for another and follow when that ends."
             messages.warning(request, text)
-        self._queue(request, "retry", contacts_write.retry_command, [row for row in rows if not row.behind])
+        self._queue(request, "retry", retry_command, [row for row in rows if not row.behind])
         return None
 
     @admin.action(description="Discard selected commands (asks first)", permissions=["operate"])
@@ -82,7 +83,7 @@ class OperatedParkedCommandAdmin(ParkedCommandAdmin):
         if "seen" not in request.POST:
             return self._ask(request, queryset)
         rows = self._as_seen(request, queryset)
-        self._queue(request, "discard", contacts_write.discard_command, rows)
+        self._queue(request, "discard", discard_command, rows)
         return None
 
     def decide_view(self, request: HttpRequest, command_id: str) -> HttpResponse:
@@ -116,7 +117,8 @@ class OperatedParkedCommandAdmin(ParkedCommandAdmin):
             messages.warning(request, "It was tried or decided about since you looked: look again.")
             return False
         try:
-            accepted = contacts_write.amend_command(form.command, notice, actor=actor, **form.amendment())
+            version = form.cleaned_data.get("expected_version")
+            accepted = amend_command(form.command, notice, expected_version=version, actor=actor, **form.amendment())
         except CommandError as error:
             messages.error(request, f"Not queued: {error}")
             return False
@@ -156,7 +158,7 @@ class OperatedParkedCommandAdmin(ParkedCommandAdmin):
         queued: list[Accepted] = []
         refused: list[str] = []
         try:
-            with contacts_write.together():
+            with together():
                 for row in rows:
                     try:
                         queued.append(decide(Command.FromString(bytes(row.payload)), row.notice, actor=actor))
@@ -212,16 +214,22 @@ def _summary(each: Preview) -> str:
 
 
 def _shown(each: Preview) -> dict[str, Any]:
-    """A preview as the templates show it: the contact as it is, and as it would be."""
-    would = after(each.contact, each.outcome) if each.outcome else each.contact
+    """A preview as the templates show it: the aggregate as it is, and as it would be."""
+    would = after(each.state, each.outcome) if each.outcome else each.state
+    declared = registry().get(each.parked.aggregate)
+
+    def summary(state: Any) -> str:
+        return "" if state is None or declared is None else declared.summary(state)
+
     return {
         "command_id": each.parked.command_id,
         "cause": each.parked.cause,
-        "contact_id": each.parked.contact_id,
         "asks_for": asks_for(each.command),
-        "is": each.contact,
+        "is": each.state,
+        "is_summary": summary(each.state),
         "would": would,
-        "changes": would is not each.contact,
+        "would_summary": summary(would),
+        "changes": would is not each.state,
         "summary": _summary(each),
         "why": each.error or (each.outcome.message if each.outcome and each.outcome.kind == Notice.REJECTED else ""),
         "waits_for": each.waits_for,

@@ -17,13 +17,15 @@ LIMIT = 50
 
 _JOURNAL = f"""
 import asyncio
-from cqrs.journal import commands
+from cqrs.aggregate import verb_of
+from cqrs.journal.commands import build
 from cqrs.journal.journal import Journal
 
 async def main():
     async with Journal(3600, {2 * PENDING}, "an earlier gateway") as journal:
         for start in range(0, {PENDING}, 2000):
-            await journal.accept([commands.add(f"pending {{number}}") for number in range(start, start + 2000)])
+            names = [f"pending {{number}}" for number in range(start, start + 2000)]
+            await journal.accept([build(verb_of("contact.add"), {{"name": name}}) for name in names])
 
 asyncio.run(main())
 """

@@ -325,7 +325,7 @@ async def test_an_older_journal_hears_of_what_the_database_has_done_since(
 DISCARD_WHAT_FAILED = """
 import contacts_write
 from cqrs.store.models import ParkedCommand
-from protocol.contact_write_pb2 import Command
+from protocol.cqrs_command_pb2 import Command
 for row in ParkedCommand.objects.filter(behind=""):
     contacts_write.discard_command(Command.FromString(bytes(row.payload)), row.notice, actor="grace")
 """

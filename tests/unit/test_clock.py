@@ -5,9 +5,8 @@ from datetime import timedelta
 import pytest
 from asgiref.sync import sync_to_async
 
-from cqrs.journal import journal as journal_module
+from cqrs.journal.clock import Clock, now
 from cqrs.journal.models import Command as Row
-from cqrs.journal.settlement import now
 from cqrs.store import dead_letters
 from cqrs.store.database import ALIAS, now_ms
 from cqrs.store.models import ParkedCommand
@@ -74,15 +73,15 @@ async def test_what_fills_pages_and_is_due_in_an_hour_hides_nothing_that_is_over
 
 
 @uses_the_journal
-async def test_how_far_the_database_is_follows_a_clock_that_was_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_how_far_the_database_is_follows_a_clock_that_was_set_back() -> None:
     async with gateway() as one:
         before, after = await one.send("c1", "c2")
         one.journal.settle([notice(before)])
         newest = one.journal.newest_due
-        monkeypatch.setattr(journal_module.time, "time", lambda: newest - 3600)
+        one.journal.clock = Clock(wall=lambda: newest - 3600)
         unsettled = one.journal._committer.unsettled
         unsettled.remove(after)
-        unsettled.add([(after, "c2")], newest - 3600)
+        unsettled.add([(after, ("contact", "c2"))], newest - 3600)
         one.journal.settle([notice(after)])
         assert one.journal.newest_due == newest - 3600
 

@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
 from cqrs.journal import rows
-from cqrs.journal.settlement import now
+from cqrs.journal.clock import now
 from cqrs.transport.backoff import describe
 
 

@@ -10,10 +10,11 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from contacts_write.go_contract import GoTopics
 from cqrs.journal.errors import CommandError as WriteError
 from cqrs.query.client import ReadClient
 from cqrs.query.errors import ReadError
-from cqrs.recovery.redrive import Replay, Replayed
+from cqrs.recovery.redrive import Redrive, Redriven
 from cqrs.recovery.redrive_rows import Plan
 from cqrs.transport.mqtt import MqttLink
 from cqrs.transport.process import StartError, run
@@ -48,47 +49,51 @@ class Command(BaseCommand):
         own = settings.CONTACTS
         async with ReadClient(own.reader_address, token=own.read_token) as reader:
             async with contextlib.aclosing(reader.watch_notices("")) as batches:
-                greeting = await anext(batches)
-            replay = Replay(
-                greeting, reader.get_outcomes, reader.read_notices, refusals=REFUSALS, single=own.single_messages
+                first = await anext(batches)
+            redrive = Redrive(
+                first,
+                reader.get_outcomes,
+                reader.read_notices,
+                refusals=REFUSALS,
+                alone=GoTopics() if own.single_messages else None,
             )
-            plan = await replay.plan()
+            plan = await redrive.plan()
             if plan is None:
                 self.stdout.write("nothing to replay: the database is the one that is followed")
                 return
-            self._tell(plan)
+            self._print(plan)
             if dry_run:
                 return
             if none:
-                await replay.leave()
+                await redrive.skip()
                 self.stdout.write("goes on without what was lost")
                 return
             async with _link() as link:
-                self._conclude(await replay.run(link.publish, self._progress), plan)
+                self._conclude(await redrive.run(link.publish, self._progress), plan)
 
-    def _tell(self, plan: Plan) -> None:
-        say = self.stdout.write
-        say(f"the database is not the one that was followed: {plan.why}")
-        say(f"it has the history up to notice {plan.common}, and lacks the {plan.lost} notices that followed")
-        say(f"to be replayed: {plan.applied} commands that were applied by these")
-        say(f"to be made known: {plan.ended} commands that were rejected, cancelled or discarded")
+    def _print(self, plan: Plan) -> None:
+        write = self.stdout.write
+        write(f"the database is not the one that was followed: {plan.why}")
+        write(f"it has the history up to notice {plan.common}, and lacks the {plan.lost} notices that followed")
+        write(f"to be replayed: {plan.applied} commands that were applied by these")
+        write(f"to be made known: {plan.ended} commands that were rejected, cancelled or discarded")
         if plan.complete_from is None:
-            say("of none of these notices the journal has a command: nothing can be replayed")
+            write("of none of these notices the journal has a command: nothing can be replayed")
         elif plan.pruned:
-            say(
+            write(
                 f"of the first {plan.pruned} of these notices the journal has no command (pruned after"
                 f" {settings.CONTACTS.keep_commands_days:g} days, or not sent through it):"
                 f" what was applied before {plan.complete_from:%Y-%m-%d %H:%M:%S} UTC stays lost"
             )
         others = plan.lost - plan.pruned - plan.applied - plan.ended
         if plan.complete_from is not None and others > 0:
-            say(f"{others} more of these notices are of no command of the journal: of parkings, or other clients")
-        say(f"to be sent after it: {plan.waiting} commands that wait")
+            write(f"{others} more of these notices are of no command of the journal: of parkings, or other clients")
+        write(f"to be sent after it: {plan.waiting} commands that wait")
 
     def _progress(self, done: int, total: int) -> None:
         self.stdout.write(f"replayed {done} of {total}")
 
-    def _conclude(self, done: Replayed, plan: Plan) -> None:
+    def _conclude(self, done: Redriven, plan: Plan) -> None:
         self.stdout.write(f"replayed: {done.sent} commands that the database did not know; sent now: {plan.waiting}")
         if done.rejected:
             self.stderr.write(f"{len(done.rejected)} commands that were applied once were rejected now:")

@@ -8,10 +8,9 @@ from tests.chaos.planted import manage
 
 
 def plant() -> None:
-    from cqrs.journal.commands import body_of
+    from cqrs.journal.accepted import Accepted
     from cqrs.journal.committer import Committer, _Accept
-    from cqrs.journal.entry import Accepted
-    from protocol.contact_write_pb2 import Command
+    from protocol.cqrs_command_pb2 import Command
 
     async def accept(committer: Committer, commands: Sequence[Command], fresh: bool) -> list[Accepted]:
         loop = asyncio.get_running_loop()
@@ -20,7 +19,7 @@ def plant() -> None:
         loop.call_later(0.1, committer._jobs.put, job)
         now = datetime.now(UTC)
         due = now + timedelta(seconds=committer._delay)
-        return [Accepted(body_of(command).meta.command_id, body_of(command).id, now, due) for command in commands]
+        return [Accepted(each.meta.command_id, "contact", each.aggregate_id, now, due) for each in commands]
 
     Committer.accept = accept
 

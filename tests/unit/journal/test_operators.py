@@ -11,15 +11,16 @@ from contacts_write import (
     retry_command,
     update_contact,
 )
-from cqrs.journal import rows
+from cqrs.journal.clock import now
 from cqrs.journal.errors import InvalidCommand, NotOperable
 from cqrs.journal.models import Command
-from cqrs.journal.settlement import now
+from cqrs.journal.record import records
 from cqrs.store.models import ParkedCommand
 from cqrssite.testing import commands_take_effect_at_once
 from database_service.models import Contact
-from protocol.contact_write_pb2 import Command as Message
-from tests.support import factories
+from protocol.contact_pb2 import Contact as ContactMessage
+from protocol.cqrs_command_pb2 import Command as Message
+from tests.support import commands
 
 pytestmark = pytest.mark.django_db(databases=["default", "contacts"], transaction=True)
 
@@ -31,8 +32,8 @@ def parked(command_id: str) -> tuple[Message, int]:
 
 
 def sent(command_id: str) -> Message:
-    (entry,) = rows.entries(Command.objects.filter(command_id=command_id))
-    return entry.message(now())
+    (record,) = records(Command.objects.filter(command_id=command_id))
+    return record.command
 
 
 def test_a_decision_is_written_on_the_commands_row_and_sent_with_it() -> None:
@@ -40,7 +41,7 @@ def test_a_decision_is_written_on_the_commands_row_and_sent_with_it() -> None:
     assert retry_command(sent(accepted.command_id), 5, actor="grace") == accepted
     row = Command.objects.get()
     assert (row.operation, row.operation_notice, row.operation_by, row.operation_open) == ("RETRY", 5, "grace", True)
-    operation = sent(accepted.command_id).add.meta.operation
+    operation = sent(accepted.command_id).meta.operation
     assert (operation.kind, operation.notice, operation.actor) == (1, 5, "grace")
 
 
@@ -84,22 +85,22 @@ def test_what_was_handed_over_and_is_parked_is_unsettled_again() -> None:
 def test_an_amendment_is_sent_and_what_was_asked_first_stays_on_record() -> None:
     accepted = update_contact("c1", "Ada", expected_version=3, command_id="key")
     amend_command(sent("key"), 5, name=" Grace ", expected_version=4)
-    body = sent("key").update
-    assert (body.name, body.meta.expected_version) == ("Grace", 4)
-    assert (Command.objects.get().name, Command.objects.get().expected_version) == ("Ada", 3)
+    assert (commands.name_of(sent("key")), sent("key").meta.expected_version) == ("Grace", 4)
+    row = Command.objects.get()
+    assert (ContactMessage.FromString(bytes(row.body)).name, row.expected_version) == ("Ada", 3)
     assert update_contact("c1", "Ada", expected_version=3, command_id="key") == accepted, "the key stays good"
     amend_command(sent("key"), 6, name="Grace")
-    assert not sent("key").update.meta.HasField("expected_version")
+    assert not sent("key").meta.HasField("expected_version")
 
 
 @pytest.mark.parametrize(
     ("command", "amendment", "why"),
     [
-        (factories.add(), {}, "name must not be empty"),
-        (factories.add(), {"name": "Ada", "expected_version": 1}, "an add expects no version"),
-        (factories.update("c1"), {"name": "Ada", "expected_version": 0}, "expected version must be 1"),
-        (factories.delete("c1"), {"name": "Ada"}, "a delete has no name"),
-        (factories.delete("c1"), {"actor": "a\tb"}, "actor must not contain control characters"),
+        (commands.add(), {}, "name must not be empty"),
+        (commands.add(), {"name": "Ada", "expected_version": 1}, "an add expects no version"),
+        (commands.update("c1"), {"name": "Ada", "expected_version": 0}, "expected version must be 1"),
+        (commands.delete("c1"), {"name": "Ada"}, "a delete has no name"),
+        (commands.delete("c1"), {"actor": "a\tb"}, "actor must not contain control characters"),
     ],
 )
 def test_an_amendment_that_is_none_is_refused(command: Message, amendment: dict[str, object], why: str) -> None:
@@ -109,13 +110,13 @@ def test_an_amendment_that_is_none_is_refused(command: Message, amendment: dict[
 
 
 def test_a_parked_command_of_a_foreign_client_is_adopted_as_it_is() -> None:
-    command = factories.delete("c1", actor="stranger", depends_on="before", expected_version=2)
+    command = commands.delete("c1", actor="stranger", depends_on="before", expected_version=2)
     accepted = discard_command(command, 5, actor="grace")
     row = Command.objects.get()
-    assert (row.kind, row.contact_id, row.expected_version, row.actor) == ("DELETE", "c1", 2, "stranger")
+    assert (row.kind, row.aggregate_id, row.expected_version, row.actor) == ("contact.delete", "c1", 2, "stranger")
     assert (row.depends_on, row.state, row.settled_at, row.owner) == ("before", "PARKED", None, "")
-    assert accepted.command_id == factories.id_of(command)
-    assert sent(row.command_id).delete.meta.waited_ms == 3000, "it does not wait once more"
+    assert accepted.command_id == commands.id_of(command)
+    assert row.takes_effect_at <= now(), "it does not wait once more"
 
 
 def test_journal_and_database_agree_on_a_retry_an_amendment_and_a_discard(defects: set[str]) -> None:
@@ -143,5 +144,5 @@ def test_journal_and_database_agree_on_a_retry_an_amendment_and_a_discard(defect
 
 async def test_the_asynchronous_twins_do_the_same() -> None:
     await aadd_contact("Ada", command_id="one")
-    await adiscard_command(factories.add(command_id="one"), 5)
+    await adiscard_command(commands.add(command_id="one"), 5)
     assert (await Command.objects.aget()).operation == "DISCARD"

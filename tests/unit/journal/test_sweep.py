@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 
@@ -7,17 +8,19 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from contacts_write import api, aretry_command
+from contacts_write.go_contract import GoTopics
 from cqrs.journal import sweep as sweep_module
+from cqrs.journal.clock import Clock, now
+from cqrs.journal.delivery import AtLeastOnce, Delivery, choose
 from cqrs.journal.journal import Journal
 from cqrs.journal.models import Command as Row
-from cqrs.journal.relay import CommandPublisher
-from cqrs.journal.settlement import now
+from cqrs.journal.relay import Relay
 from cqrs.journal.sweep import Sweep
 from protocol import topics
 from protocol.contact_pb2 import Contact
 from protocol.cqrs_command_pb2 import Operation
-from protocol.notice_pb2 import Notice
-from tests.support import factories
+from protocol.cqrs_notice_pb2 import Notice
+from tests.support import commands
 from tests.support.fakes import FakeLink
 from tests.support.journals import id_of, notice, open_journal, row, rows_in_order, updates, uses_the_journal
 from tests.support.polling import eventually
@@ -27,10 +30,6 @@ pytestmark = uses_the_journal
 
 class Away(Exception):
     """Nobody can tell."""
-
-
-class Missing(Exception):
-    """Nobody will ever tell."""
 
 
 class Reader:
@@ -53,15 +52,16 @@ class Reader:
 
 
 class Gateway:
-    """Journal, publisher and sweep of one process over a fake broker and reader. The sweep looks when it is told to."""
+    """Journal, relay and sweep of one process over a fake broker and reader. The sweep looks when it is told to."""
 
-    def __init__(self, journal: Journal, *, single: bool) -> None:
+    def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self.link = FakeLink()
         self.reader = Reader()
-        self.publisher = CommandPublisher(journal, self.link, single=single)
-        self.link.on_connect = self.publisher.on_connect
-        self.sweep = Sweep(journal, self.publisher, self.reader.get_outcomes, away=(Away,), missing=(Missing,))
+        self.delivery: Delivery = AtLeastOnce()
+        self.relay = Relay(journal, self.link, GoTopics(), delivery=lambda: self.delivery)
+        self.link.on_connect = self.relay.on_connect
+        self.sweep = Sweep(journal, self.relay, self.reader.get_outcomes, away=(Away,), delivery=lambda: self.delivery)
 
     async def send(self, *contacts: str) -> list[str]:
         """Accepts an update of each contact, waits until it is sent, and forgets that it was."""
@@ -70,7 +70,7 @@ class Gateway:
             (command,) = updates(contact, 1)
             await self.journal.accept([command])
             ids.append(id_of(command))
-        await eventually(lambda: self.publisher.lag == 0)
+        await eventually(lambda: self.relay.lag == 0)
         self.link.messages.clear()
         return ids
 
@@ -81,7 +81,7 @@ class Gateway:
 
     def fall_silent(self) -> None:
         """As if nothing had been heard for a second."""
-        self.journal.heard_at -= sweep_module.SILENCE
+        self.journal.settled_on -= sweep_module.SILENCE
 
     def forget_pauses(self) -> None:
         """As if the pauses between two questions were over."""
@@ -91,8 +91,9 @@ class Gateway:
 @contextlib.asynccontextmanager
 async def gateway(owner: str = "gateway-1", *, single: bool = False, connected: bool = True) -> AsyncIterator[Gateway]:
     async with open_journal(owner, delay=0) as journal:
-        made = Gateway(journal, single=single)
-        task = asyncio.create_task(made.publisher.run())
+        made = Gateway(journal)
+        made.delivery = choose(foreign_writer=single, tells_outcomes=True)
+        task = asyncio.create_task(made.relay.run())
         if connected:
             made.link.connect()
         try:
@@ -111,7 +112,7 @@ async def age(seconds: float, *command_ids: str) -> None:
 
 async def operate(ours: Gateway, command_id: str, notice_number: int) -> None:
     """An operator has the command tried again, in another process."""
-    parked = factories.update("c1", command_id=command_id)
+    parked = commands.update("c1", command_id=command_id)
     await aretry_command(parked, notice_number, actor="grace")
 
 
@@ -178,7 +179,7 @@ class TestWhatIsOverdue:
             await one.sweep.repair()
             assert one.reader.asked == []
 
-    async def test_what_the_publisher_has_yet_to_send_is_late_and_not_lost(self) -> None:
+    async def test_what_the_relay_has_yet_to_send_is_late_and_not_lost(self) -> None:
         async with gateway(connected=False) as one:
             await one.first_round()
             (command,) = updates("c1", 1)
@@ -236,9 +237,10 @@ class TestRepair:
             await one.first_round()
             (lost,) = await one.send("c1")
             await age(5, lost)
+            one.journal.clock = Clock(monotonic=lambda: time.monotonic() + 5)
             one.fall_silent()
             await one.sweep.repair()
-            assert one.link.sent()[0].update.meta.waited_ms == 3000
+            assert one.link.sent()[0].meta.waited_ms == 3000
 
     async def test_a_command_is_asked_for_less_and_less_often(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sweep_module.random, "uniform", lambda _low, _high: 1.0)
@@ -375,9 +377,9 @@ class TestRepair:
             (ours,) = await one.send("c1")
             await age(5, ours)
             one.fall_silent()
-            one.reader.error = Missing()
+            one.delivery = choose(foreign_writer=False, tells_outcomes=False)
             await one.sweep.repair()
-            assert one.publisher.handing_over
+            assert one.reader.asked == []
             assert one.link.sent_ids() == [id_of(left[0])]
             for command_id in (ours, id_of(left[0])):
                 assert (await one.journal.settled(command_id, 5)).state == "HANDED_OVER"
@@ -430,7 +432,7 @@ class TestPickingUp:
             for _ in range(3):
                 await one.sweep.pick_up()
             assert [topic for topic, _ in one.link.messages] == [topics.CANCEL]
-            one.publisher.on_message(topics.HELLO, b"")
+            one.relay.on_message(topics.HELLO, b"")
             await one.sweep.pick_up()
             assert [topic for topic, _ in one.link.messages].count(topics.CANCEL) >= 2
 
@@ -438,7 +440,7 @@ class TestPickingUp:
         async with gateway() as ours:
             (command_id,) = await ours.send("c1")
             ours.journal.settle([notice(command_id, Notice.PARKED, version=None, number=5)])
-            await eventually(lambda: not ours.journal._outcomes._to_record)
+            await eventually(lambda: not ours.journal._completions._to_record)
             await operate(ours, command_id, 5)
             await ours.sweep.pick_up()
             await ours.sweep.pick_up()
@@ -446,7 +448,7 @@ class TestPickingUp:
             assert topic == topics.UPDATE
             meta = Contact.FromString(payload).meta
             assert (meta.operation.kind, meta.operation.notice, meta.operation.actor) == (Operation.RETRY, 5, "grace")
-            ours.publisher.on_message(topics.HELLO, b"")
+            ours.relay.on_message(topics.HELLO, b"")
             await ours.sweep.pick_up()
             assert ours.link.sent_ids() == [command_id, command_id]
 
@@ -456,7 +458,7 @@ class TestPickingUp:
             await operate(ours, command_id, 5)
             for number, still_open in ((5, True), (3, True), (6, False)):
                 ours.journal.settle([notice(command_id, Notice.PARKED, version=None, number=number)])
-                await eventually(lambda: not ours.journal._outcomes._heard)
+                await eventually(lambda: not ours.journal._completions._known)
                 assert (await row(command_id)).operation_open is still_open
             await ours.sweep.pick_up()
             assert ours.link.messages == []
@@ -482,23 +484,23 @@ class TestPickingUp:
 
     async def test_a_command_that_no_journal_knew_is_adopted_and_sent_once(self) -> None:
         async with gateway() as ours:
-            parked = factories.update("c1", "Ada", actor="stranger", expected_version=3)
+            parked = commands.update("c1", "Ada", actor="stranger", expected_version=3)
             await aretry_command(parked, 7, actor="grace")
             await ours.sweep.pick_up()
             await ours.sweep.pick_up()
             ((_, payload),) = ours.link.messages
             meta = Contact.FromString(payload).meta
-            assert (meta.command_id, meta.operation.notice) == (factories.id_of(parked), 7)
-            found = await row(factories.id_of(parked))
+            assert (meta.command_id, meta.operation.notice) == (commands.id_of(parked), 7)
+            found = await row(commands.id_of(parked))
             assert (found.state, found.owner, found.actor, found.expected_version) == (
                 "PARKED",
                 "gateway-1",
                 "stranger",
                 3,
             )
-            ours.journal.settle([notice(factories.id_of(parked))])
-            await eventually(lambda: not ours.journal._outcomes._heard)
-            assert (await row(factories.id_of(parked))).state == "APPLIED"
+            ours.journal.settle([notice(commands.id_of(parked))])
+            await eventually(lambda: not ours.journal._completions._known)
+            assert (await row(commands.id_of(parked))).state == "APPLIED"
 
     async def test_it_runs_by_itself(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sweep_module, "EVERY", 0.01)

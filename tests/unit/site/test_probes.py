@@ -30,7 +30,7 @@ class FakeGateway:
         self.reads = 0
         self.link = SimpleNamespace(connected=True)
         self.feed = SimpleNamespace(state="live")
-        self.recognition = SimpleNamespace(lost="")
+        self.history_guard = SimpleNamespace(lost="")
         self.writes = 0
         self.disk = asyncio.Event()
         self.disk.set()
@@ -112,10 +112,10 @@ async def test_a_read_side_that_knows_only_the_contract_is_degraded(gateway: Fak
 async def test_before_another_database_than_the_one_followed_it_serves_degraded_and_says_what_to_do(
     gateway: FakeGateway,
 ) -> None:
-    gateway.recognition.lost = "it was restored; run manage.py replaycommands"
+    gateway.history_guard.lost = "it was restored; run manage.py replaycommands"
     status, said = await get(lambda: gateway, "/readyz")
     assert (status, said["status"]) == (200, "degraded")
-    assert said["history"] == {"ok": False, "why": gateway.recognition.lost}
+    assert said["history"] == {"ok": False, "why": gateway.history_guard.lost}
 
 
 async def test_a_journal_that_fails_is_unavailable_and_says_why(gateway: FakeGateway) -> None:

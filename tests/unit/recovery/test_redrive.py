@@ -1,4 +1,4 @@
-"""Replaying what a database has lost into what is in its place; that is the real one, without its service."""
+"""Redriving what a database has lost into what is in its place; that is the real one, without its service."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -7,24 +7,24 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from cqrs.journal import rows, tracked_history
+from cqrs.journal.clock import now
 from cqrs.journal.errors import BrokerAway
 from cqrs.journal.models import Command as Row
-from cqrs.journal.models import FollowedDatabase
-from cqrs.journal.settlement import now, settlement_of
+from cqrs.journal.models import TrackedHistory
+from cqrs.journal.settlement import settlement_of
 from cqrs.recovery import redrive
 from cqrs.recovery.history_guard import Refusals
-from cqrs.recovery.redrive import Replay, Replayed, ReplayError
+from cqrs.recovery.redrive import Redrive, RedriveError, Redriven
 from cqrs.recovery.redrive_rows import Plan
 from cqrs.store import models, notices, unit_of_work
 from cqrs.store.apply import apply, retry_parked
-from cqrs.store.decide import Outcome, decide
+from cqrs.store.decide import decide
 from cqrs.store.errors import PositionTooOld, PositionUnknown
 from database_service.models import Contact as ContactRow
-from protocol.contact_pb2 import Contact
-from protocol.contact_write_pb2 import Command, CommandBatch
-from protocol.cqrs_command_pb2 import Operation
-from protocol.notice_pb2 import Notice, NoticeBatch
-from tests.support.factories import add, cancelled, contact_of, delete, id_of, operated, update
+from protocol.cqrs_command_pb2 import Command, Operation
+from protocol.cqrs_notice_pb2 import Notice, NoticeBatch
+from tests.support.commands import add, cancelled, contact_of, delete, id_of, name_of, operated, update
+from tests.support.fakes import commands_in
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "contacts"])
 
@@ -33,14 +33,15 @@ STORED = (ContactRow, models.Notice, models.ParkedCommand, models.DatabaseIdenti
 
 def journaled(command: Command) -> Command:
     """The command as a row that has been due for long."""
-    body = getattr(command, str(command.WhichOneof("body")))
+    meta = command.meta
     Row.objects.create(
-        command_id=id_of(command),
-        kind=str(command.WhichOneof("body")).upper(),
-        contact_id=contact_of(command),
-        name=getattr(body, "name", ""),
-        depends_on=body.meta.depends_on,
-        expected_version=body.meta.expected_version if body.meta.HasField("expected_version") else None,
+        command_id=meta.command_id,
+        aggregate="contact",
+        verb=command.kind.removeprefix("contact."),
+        aggregate_id=command.aggregate_id,
+        body=command.body,
+        depends_on=meta.depends_on,
+        expected_version=meta.expected_version if meta.HasField("expected_version") else None,
         accepted_at=now() - timedelta(seconds=3),
         takes_effect_at=now(),
     )
@@ -93,7 +94,7 @@ def reset() -> None:
 
 
 class Ring:
-    """What is between replay and database: messages are applied at once, unless a test loses them."""
+    """What is between redrive and database: messages are applied at once, unless a test loses them."""
 
     def __init__(self) -> None:
         self.messages = 0
@@ -107,7 +108,7 @@ class Ring:
         if self.away(self.messages):
             raise BrokerAway("away")
         if not self.loses(self.messages):
-            await sync_to_async(apply)(CommandBatch.FromString(payload).command)
+            await sync_to_async(apply)(commands_in(topic, payload))
 
     async def get_outcomes(self, command_ids: Sequence[str]) -> Mapping[str, Notice]:
         assert len(command_ids) <= 1000
@@ -117,14 +118,12 @@ class Ring:
     async def read_notices(self, after: str, limit: int) -> NoticeBatch:
         return await sync_to_async(notices.after)(after, limit)
 
-    async def replay(self) -> Replay:
-        greeting = await sync_to_async(notices.after)("", 1)
-        return Replay(
-            greeting, self.get_outcomes, self.read_notices, refusals=Refusals(PositionUnknown, PositionTooOld)
-        )
+    async def redrive(self) -> Redrive:
+        first = await sync_to_async(notices.after)("", 1)
+        return Redrive(first, self.get_outcomes, self.read_notices, refusals=Refusals(PositionUnknown, PositionTooOld))
 
-    async def run(self) -> tuple[Plan, Replayed]:
-        one = await self.replay()
+    async def run(self) -> tuple[Plan, Redriven]:
+        one = await self.redrive()
         plan = await one.plan()
         assert plan is not None
         return plan, await one.run(self.publish, lambda *told: self.progress.append(told))
@@ -161,7 +160,7 @@ async def test_what_a_backup_lacks_is_replayed_in_order_and_once(ring: Ring) -> 
     row = await sync_to_async(tracked_history.read)()
     assert row is not None
     assert (row.lost_at, row.generation, row.number) == (None, 2, 8)
-    assert await (await ring.replay()).plan() is None, "begun again, there is nothing to do"
+    assert await (await ring.redrive()).plan() is None, "begun again, there is nothing to do"
 
 
 async def test_a_reset_database_gets_all(ring: Ring) -> None:
@@ -200,7 +199,7 @@ async def test_interrupted_it_is_begun_again_and_nothing_takes_effect_twice(
     await sync_to_async(restore)()
     monkeypatch.setattr(redrive, "PATIENCE", 0.1)
     ring.loses = lambda number: number > 1
-    with pytest.raises(ReplayError, match="do broker and writer run"):
+    with pytest.raises(RedriveError, match="do broker and writer run"):
         await ring.run()
     row = await sync_to_async(tracked_history.read)()
     assert row is not None
@@ -240,10 +239,10 @@ async def test_what_had_no_effect_is_made_known_and_has_none(ring: Ring) -> None
     assert await sync_to_async(lambda: Row.objects.get(command_id=stale).state)() == "REJECTED"
 
 
-def decide_unless_defect(contact: Contact | None, command: Command) -> Outcome:
-    if command.update.name == "defect":
+def decide_unless_defect(stored: object, command: Command) -> object:
+    if name_of(command) == "defect":
         raise ZeroDivisionError("a planted defect")
-    return decide(contact, command)
+    return decide(stored, command)
 
 
 def parked_then_discarded(monkeypatch: pytest.MonkeyPatch, *, in_backup: bool) -> tuple[Callable[[], None], list[str]]:
@@ -379,7 +378,7 @@ async def test_an_older_backup_put_in_the_place_of_another_is_looked_at_anew(rin
 
     older, newer = await sync_to_async(happens)()
     await sync_to_async(newer)()
-    plan = await (await ring.replay()).plan()
+    plan = await (await ring.redrive()).plan()
     assert plan is not None
     assert plan.common == 2
     await sync_to_async(older)()
@@ -397,9 +396,9 @@ async def test_to_go_on_without_has_what_waits_wait_for_nothing_that_was_lost(ri
         return id_of(second), [id_of(first), id_of(second), id_of(third)]
 
     second, ids = await sync_to_async(happens)()
-    one = await ring.replay()
+    one = await ring.redrive()
     assert await one.plan()
-    await one.leave()
+    await one.skip()
 
     def rows_are() -> list[tuple[str, str, int | None]]:
         return list(Row.objects.order_by("number").values_list("command_id", "depends_on", "notice_number"))
@@ -414,11 +413,11 @@ async def test_to_go_on_without_has_what_waits_wait_for_nothing_that_was_lost(ri
 async def test_a_plan_pauses_the_gateways_before_any_of_them_has_noticed(ring: Ring) -> None:
     await sync_to_async(done)(add("Ada"))
     await sync_to_async(reset)()
-    assert await (await ring.replay()).plan()
-    row = await sync_to_async(FollowedDatabase.objects.get)()
+    assert await (await ring.redrive()).plan()
+    row = await sync_to_async(TrackedHistory.objects.get)()
     assert row.lost_at is not None
     assert "reset" in row.lost_why
 
 
 async def test_where_nothing_is_followed_there_is_nothing_to_replay(ring: Ring) -> None:
-    assert await (await ring.replay()).plan() is None
+    assert await (await ring.redrive()).plan() is None

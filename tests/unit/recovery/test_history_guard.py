@@ -6,11 +6,11 @@ import pytest
 
 from cqrs.journal import tracked_history
 from cqrs.journal.journal import Journal
-from cqrs.journal.models import FollowedDatabase
+from cqrs.journal.models import TrackedHistory
 from cqrs.journal.tracked_history import Seen
 from cqrs.query.errors import PositionTooOld, PositionUnknown, ReadError
-from cqrs.recovery.history_guard import Recognition, Refusals
-from protocol.notice_pb2 import Notice, NoticeBatch
+from cqrs.recovery.history_guard import HistoryGuard, Refusals
+from protocol.cqrs_notice_pb2 import Notice, NoticeBatch
 from tests.support.fake_reader import FakeReader, FakeStore
 from tests.support.journals import id_of, notice, open_journal, row, updates, uses_the_journal
 from tests.support.polling import eventually
@@ -25,7 +25,7 @@ class Gateway:
         self.journal = journal
         self.reader = FakeReader(store)
         self.paused: list[bool] = []
-        self.recognition = Recognition(
+        self.guard = HistoryGuard(
             journal,
             self.reader.read_notices,
             refusals=Refusals(PositionUnknown, PositionTooOld),
@@ -35,28 +35,28 @@ class Gateway:
 
     async def connect(self) -> None:
         store = self.reader.store
-        self.recognition.greet(NoticeBatch(head=store.head, database=store.database, memory=store.memory))
+        self.guard.on_connect(NoticeBatch(head=store.head, database=store.database, memory=store.memory))
         await self.look()
 
     async def look(self) -> None:
         """Until it has taken note of what it recorded itself."""
         for _ in range(3):
-            await self.recognition.look()
+            await self.guard.look()
 
     async def hear(self, count: int = 1) -> None:
         """Hears so many new notices, and waits until that is recorded."""
         notices = self.reader.store.commit(count)
-        self.recognition.hear(notices)
+        self.guard.on_notices(notices)
         self.journal.settle(notices)
-        await eventually(lambda: len(self.journal._outcomes) == 0, what="what was heard is recorded")
+        await eventually(lambda: len(self.journal._completions) == 0, what="what was heard is recorded")
 
     @property
     def is_lost(self) -> bool:
-        return self.recognition.lost != ""
+        return self.guard.lost != ""
 
 
-async def followed_row(gateway: Gateway) -> FollowedDatabase:
-    found = await gateway.journal.followed()
+async def tracked_row(gateway: Gateway) -> TrackedHistory:
+    found = await gateway.journal.tracked()
     assert found is not None
     return found
 
@@ -66,35 +66,35 @@ def store() -> FakeStore:
     return FakeStore()
 
 
-async def test_the_first_database_is_followed_from_where_it_ends(store: FakeStore) -> None:
+async def test_the_first_database_is_tracked_from_where_it_ends(store: FakeStore) -> None:
     store.commit(3)
     async with open_journal() as journal:
         gateway = Gateway(journal, store)
         await gateway.connect()
-        found = await followed_row(gateway)
+        found = await tracked_row(gateway)
         assert (found.database, found.position, found.generation) == ("first", "3.first", 1)
         assert not gateway.is_lost
-        assert journal.seen == "3.first"
+        assert journal.history.position == "3.first"
 
 
 async def test_how_far_was_seen_is_recorded_with_what_was_heard_and_named_by_what_is_sent(store: FakeStore) -> None:
     async with open_journal() as journal:
         gateway = Gateway(journal, store)
         await gateway.connect()
-        assert journal.seen == ""
+        assert journal.history.position == ""
         await gateway.hear(5)
-        assert (await followed_row(gateway)).position == journal.seen == "5.first"
+        assert (await tracked_row(gateway)).position == journal.history.position == "5.first"
 
 
 async def test_what_came_before_the_database_was_compared_counts_as_seen_once_it_was(store: FakeStore) -> None:
     async with open_journal() as journal:
         gateway = Gateway(journal, store)
         await gateway.connect()
-        gateway.recognition.greet(NoticeBatch(head=store.head, database=store.database))
+        gateway.guard.on_connect(NoticeBatch(head=store.head, database=store.database))
         await gateway.hear(2)
-        assert (await followed_row(gateway)).number == 0
+        assert (await tracked_row(gateway)).number == 0
         await gateway.look()
-        assert (await followed_row(gateway)).number == 2
+        assert (await tracked_row(gateway)).number == 2
 
 
 @pytest.mark.parametrize("database", ["first", "another"])
@@ -110,7 +110,7 @@ async def test_a_restored_or_reset_database_is_recognised_by_all_gateways_and_af
         await gateway.connect()
         assert gateway.is_lost
         assert gateway.paused == [True]
-        assert "replaycommands" in gateway.recognition.lost
+        assert "replaycommands" in gateway.guard.lost
         errors = [record for record in caplog.records if record.levelno == logging.ERROR]
         assert "replaycommands" in errors[0].getMessage()
         # Whether the other one hears of the database or not.
@@ -118,7 +118,7 @@ async def test_a_restored_or_reset_database_is_recognised_by_all_gateways_and_af
         assert second.paused == [True]
         # What was seen is remembered, whatever comes of the one in its place.
         await gateway.hear(9)
-        assert (await followed_row(gateway)).position == "5.first"
+        assert (await tracked_row(gateway)).position == "5.first"
     async with open_journal("gateway-3") as journal:
         restarted = Gateway(journal, store)
         await restarted.look()
@@ -130,25 +130,25 @@ async def test_while_it_is_lost_no_contact_is_said_not_to_be(store: FakeStore) -
         gateway = Gateway(journal, store)
         await gateway.connect()
         await gateway.hear()
-        assert not await journal.is_pending("c1")
+        assert not await journal.is_pending("contact", "c1")
         # From when the connection is lost on: nobody knows yet what comes back.
-        gateway.recognition.part()
-        assert await journal.is_pending("c1")
+        gateway.guard.on_disconnect()
+        assert await journal.is_pending("contact", "c1")
         await gateway.connect()
-        assert not await journal.is_pending("c1")
+        assert not await journal.is_pending("contact", "c1")
         store.replace("another")
         await gateway.connect()
-        assert await journal.is_pending("c1")
-        gateway.recognition.part(ever=False)
-        assert await journal.is_pending("c1")
+        assert await journal.is_pending("contact", "c1")
+        gateway.guard.on_disconnect(final=True)
+        assert await journal.is_pending("contact", "c1")
 
 
 async def test_a_read_side_that_cannot_tell_is_asked_about_contacts_all_the_same(store: FakeStore) -> None:
     async with open_journal() as journal:
         gateway = Gateway(journal, store)
         await gateway.connect()
-        gateway.recognition.part(ever=False)
-        assert not await journal.is_pending("c1")
+        gateway.guard.on_disconnect(final=True)
+        assert not await journal.is_pending("contact", "c1")
 
 
 async def test_the_right_database_put_back_is_found_again(store: FakeStore) -> None:
@@ -165,7 +165,7 @@ async def test_the_right_database_put_back_is_found_again(store: FakeStore) -> N
         assert not gateway.is_lost
         assert gateway.paused == [True, False]
         await gateway.hear()
-        assert (await followed_row(gateway)).number == 6
+        assert (await tracked_row(gateway)).number == 6
 
 
 async def test_a_history_whose_beginning_is_not_kept_any_more_is_the_same(store: FakeStore) -> None:
@@ -190,11 +190,11 @@ async def test_a_memory_store_just_goes_on(caplog: pytest.LogCaptureFixture) -> 
         journal.settle([notice(id_of(command), number=7)])
         await gateway.hear(3)
         # Of no use to anyone once the process has ended: neither for what is sent nor for a replay.
-        assert journal.seen == ""
+        assert journal.history.position == ""
         assert (await row(id_of(command))).notice_number is None
         store.replace("next")
         await gateway.connect()
-        assert (await followed_row(gateway)).database == "next"
+        assert (await tracked_row(gateway)).database == "next"
         assert gateway.paused == []
     assert {record.levelname for record in caplog.records} == {"INFO"}
 
@@ -205,7 +205,7 @@ async def test_where_nothing_was_seen_nothing_is_lost(store: FakeStore) -> None:
         await gateway.connect()
         store.replace("another")
         await gateway.connect()
-        assert (await followed_row(gateway)).database == "another"
+        assert (await tracked_row(gateway)).database == "another"
         assert gateway.paused == []
 
 
@@ -213,20 +213,20 @@ async def test_what_a_gateway_saw_of_an_earlier_history_is_not_taken_for_this_on
     async with open_journal() as journal:
         gateway = Gateway(journal, store)
         await gateway.connect()
-        before = await followed_row(gateway)
+        before = await tracked_row(gateway)
         await journal.write(lambda: tracked_history.begin("first", "3.new", memory=False, instead_of=before, number=3))
         await journal.write(lambda: tracked_history.see(Seen(before.generation, 100, "100.old")))
-        assert (await followed_row(gateway)).position == "3.new"
+        assert (await tracked_row(gateway)).position == "3.new"
 
 
 async def test_of_two_that_begin_anew_one_comes_first(store: FakeStore) -> None:
     async with open_journal() as journal:
         gateway = Gateway(journal, store)
         await gateway.connect()
-        before = await followed_row(gateway)
+        before = await tracked_row(gateway)
         assert await journal.write(lambda: tracked_history.begin("second", "0", memory=False, instead_of=before))
         assert await journal.write(lambda: tracked_history.begin("third", "0", memory=False, instead_of=before)) is None
-        assert (await followed_row(gateway)).database == "second"
+        assert (await tracked_row(gateway)).database == "second"
 
 
 async def test_ends_are_recorded_with_where_they_stand_in_the_history(store: FakeStore) -> None:
@@ -243,7 +243,7 @@ async def test_a_reader_that_is_away_leaves_it_as_it_is(store: FakeStore) -> Non
         await gateway.connect()
         await gateway.hear()
         gateway.reader.away = True
-        gateway.recognition.greet(NoticeBatch(head=store.head, database=store.database))
+        gateway.guard.on_connect(NoticeBatch(head=store.head, database=store.database))
         with pytest.raises(ReadError):
-            await gateway.recognition.look()
+            await gateway.guard.look()
         assert not gateway.is_lost

@@ -72,7 +72,7 @@ class AmendForm(forms.Form):
 
 def _field_of(column: "models.Field[Any, Any]") -> forms.Field:
     """The admin's own field for a column."""
-    defaults = next(
+    defaults: dict[str, Any] = next(
         (FORMFIELD_FOR_DBFIELD_DEFAULTS[kind] for kind in type(column).mro() if kind in FORMFIELD_FOR_DBFIELD_DEFAULTS),
         {},
     )

@@ -28,7 +28,7 @@ class FakeGateway:
         self.journal = SimpleNamespace(is_pending=self._is_pending)
         self.reader = SimpleNamespace(get_contact=self._get_contact)
 
-    async def _is_pending(self, _contact_id: str) -> bool:
+    async def _is_pending(self, _aggregate: str, _aggregate_id: str) -> bool:
         if self.journal_error:
             raise self.journal_error
         return False

@@ -78,7 +78,7 @@ async def test_a_delete_by_key_is_answered_the_same_though_its_contact_is_gone(c
     assert (await there.data(DELETE_BY_KEY, key=key, id=added["contactId"]))["deleteContact"] == first
 
 
-async def test_the_same_key_with_other_arguments_is_an_error_that_names_what_differs(
+async def test_the_same_key_with_other_arguments_is_an_error_that_tells_nothing_of_those(
     client: Client, there: Client
 ) -> None:
     added = await client.add("of a key")
@@ -86,20 +86,14 @@ async def test_the_same_key_with_other_arguments_is_an_error_that_names_what_dif
     given = {"key": key, "id": added["contactId"], "name": "first", "version": 1}
     await client.data(UPDATE_BY_KEY, **given)
 
-    for changed, differs in (
-        ({"name": "second"}, "name was 'first' and is now 'second'"),
-        ({"version": 2}, "expected version was 1 and is now 2"),
-        ({"version": None}, "expected version was 1 and is now None"),
-        ({"id": aggregate_id_of("another")}, f"id was '{added['contactId']}' and is now"),
-    ):
+    for changed in ({"name": "second"}, {"version": 2}, {"version": None}, {"id": aggregate_id_of("another")}):
         for gateway in (client, there):
             (error,) = (await gateway.execute(UPDATE_BY_KEY, **given | changed))["errors"]
             assert error["extensions"]["code"] == "CONFLICT"
-            assert differs in error["message"]
-            assert key in error["message"]
+            assert error["message"] == f"command id {key} was used before with other arguments"
     (error,) = (await there.execute(DELETE_BY_KEY, key=key, id=added["contactId"], version=1))["errors"]
     assert error["extensions"]["code"] == "CONFLICT"
-    assert "kind was 'UPDATE' and is now 'DELETE'" in error["message"]
+    assert error["message"] == f"command id {key} was used before with other arguments"
 
     assert (await has_ended(client, key))["state"] == "APPLIED"
     assert await there.code(UPDATE_BY_KEY, **given | {"name": "second"}) == "CONFLICT"

@@ -390,7 +390,7 @@ class TestPickingUp:
         async with gateway() as one:
             accepted = await api.aadd_contact("Ada", actor="shell")
             await one.sweep.pick_up()
-            # Twice where the publisher reads its rows for the first time just then, which is harmless.
+            # Twice where the relay reads its rows for the first time just then, which is harmless.
             assert set(one.link.sent_ids()) == {accepted.command_id}
             assert (await row(accepted.command_id)).owner == "gateway-1"
             assert await one.journal.claim("") == []

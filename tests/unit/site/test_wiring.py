@@ -67,12 +67,13 @@ def test_no_gateway_is_current_before_one_is_opened() -> None:
 async def test_commands_are_handed_over_while_the_read_side_has_no_notices() -> None:
     gateway = Watched().gateway
     gateway.feed._become("missing")
-    assert gateway.publisher.handing_over
+    assert not gateway.delivery().repeats
+    assert not gateway.delivery().tells_outcomes
     # Away and back with the same abilities: what it cannot tell is not known until it is heard.
     gateway.feed._become("connecting")
-    assert gateway.publisher.handing_over
+    assert not gateway.delivery().tells_outcomes
     gateway.feed._become("live")
-    assert not gateway.publisher.handing_over
+    assert gateway.delivery().repeats
 
 
 def test_no_two_gateways_own_the_same_commands() -> None:

@@ -8,7 +8,7 @@
 
     @note.verb(RewriteNote, Effect.CHANGES)
     def rewrite(note, wanted):
-        return f"it says {note.text} already" if wanted.text == note.text else Note(text=wanted.text)
+        return f"the text is {note.text} already" if wanted.text == note.text else Note(text=wanted.text)
 
 It stands in the module `aggregate` of an installed app. Names follow from it: the command "note.write", the mutation
 writeNote, the function write_note, the subscription noteChanged.
@@ -81,11 +81,11 @@ class Store(Protocol):
 
     @property
     def columns(self) -> Mapping[str, models.Field[Any, Any]]:
-        """The model's fields by the names of the state message's: they say what an argument may be."""
+        """The model's fields by the names of the state message's: their rules are those of arguments."""
         ...
 
     def load(self, cursor: Any, ids: Sequence[str]) -> dict[str, Stored]:
-        """Those that there are."""
+        """The rows that there are, by id. ids: each one is an id by `protocol.rules`."""
         ...
 
     def first(self, cursor: Any, count: int) -> list[Any]:
@@ -134,11 +134,11 @@ class Aggregate:
         return self.name.replace("_", " ")
 
     def missing(self, aggregate_id: str) -> str:
-        """What is said where none has this id."""
+        """The sentence for an id that none has."""
         return f"{self.noun or self.name} with id {aggregate_id} not found"
 
     def exists(self, aggregate_id: str) -> str:
-        """What is said where one has this id already."""
+        """The sentence for an id that one has already."""
         return f"{self.noun or self.name} with id {aggregate_id} exists already"
 
 

@@ -1,8 +1,8 @@
 """What the arguments of a command have to be, by the model's fields of the same names.
 
-Texts are trimmed, as Django's forms trim them. What a field says (blank, max_length, validators) is checked where a
-command is accepted, so that its sender hears of it at once, and again where it is decided, since it may come from
-elsewhere.
+Texts are trimmed, as Django's forms trim them. The rules of a field (blank, max_length, validators) are checked where a
+command is accepted, so that its sender gets the error at once, and again where it is decided, since a foreign client
+may have sent it.
 """
 
 from __future__ import annotations  # Django's fields are generic in their stubs alone

@@ -1,64 +1,80 @@
 """Answers to many reads at once, in two queries at most for each aggregate."""
 
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from cqrs.aggregate import Aggregate, registry
+from cqrs.aggregate import registry
 from cqrs.store.database import cursor
-from protocol.cqrs_read_pb2 import Answer, Key, ReadReply
+from protocol.cqrs_read_pb2 import Key, ReadReply
 from protocol.rules import count_error, id_error
 
 # Bytes of the states in one reply; a gRPC message holds 4 MiB.
 MAX_STATES = 3_500_000
 
 
+class _Asked(NamedTuple):
+    """The keys of one aggregate; ids are ids, counts are counts."""
+
+    ids: list[str]
+    counts: list[int]
+
+
 def read(keys: Sequence[Key]) -> ReadReply:
     """One answer for each key, in their order. An answer says what is wrong with its key; a missing id has no state."""
-    by_aggregate: defaultdict[str, list[Key]] = defaultdict(list)
-    for key in keys:
-        by_aggregate[key.aggregate].append(key)
+    # Each key is looked at once: its aggregate, what it asks for, and what is wrong with it.
+    parsed = [(key.aggregate, *_parsed(key)) for key in keys]
+    asked: defaultdict[str, _Asked] = defaultdict(lambda: _Asked([], []))
+    for aggregate, what, error in parsed:
+        if error is None:
+            its = asked[aggregate]
+            if isinstance(what, str):
+                its.ids.append(what)
+            else:
+                its.counts.append(what)
+    found = _found(asked)
     reply, size = ReadReply(), 0
-    with cursor() as on:
-        known = {
-            name: _Rows(on, declared, asked)
-            for name, asked in by_aggregate.items()
-            if (declared := registry().get(name)) is not None
-        }
-    for key in keys:
-        rows = known.get(key.aggregate)
-        error = f"there is no aggregate {key.aggregate[:100]}" if rows is None else _error(key)
-        states = rows.states(key) if rows is not None and not error else []
-        size += sum(map(len, states))
-        if size > MAX_STATES:
-            error, states = f"the answers exceed {MAX_STATES} bytes: ask for fewer at once", []
-        reply.answer.append(Answer(error=error, state=states))
+    for aggregate, what, error in parsed:
+        answer = reply.answer.add()
+        if error is None and (error := _unknown(aggregate)) is None:
+            by_id, first = found[aggregate]
+            states = by_id.get(what, ()) if isinstance(what, str) else first[:what]
+            size += sum(map(len, states))
+            if size <= MAX_STATES:
+                answer.state.extend(states)
+                continue
+            error = f"the answers exceed {MAX_STATES} bytes: ask for fewer at once"
+        answer.error = error
     return reply
 
 
-class _Rows:
-    """The states of one aggregate that its keys ask for, serialized."""
+def _parsed(key: Key) -> tuple[str | int, str | None]:
+    """The id or the count that a key asks for, and what is wrong with it, if anything.
 
-    def __init__(self, on: Any, aggregate: Aggregate, keys: Sequence[Key]) -> None:
-        # A text that is no id is none of a row, and may be one that the database refuses.
-        ids = {key.id for key in keys if key.WhichOneof("what") == "id" and not id_error(key.id)}
-        counts = [key.page.count for key in keys if key.WhichOneof("what") == "page"]
-        most = max((count for count in counts if not count_error(count)), default=0)
-        found = aggregate.store.load(on, list(ids)) if ids else {}
-        self._by_id = {aggregate_id: [stored.state.SerializeToString()] for aggregate_id, stored in found.items()}
-        self._first = [state.SerializeToString() for state in aggregate.store.first(on, most)] if most else []
-
-    def states(self, key: Key) -> list[bytes]:
-        if key.WhichOneof("what") == "id":
-            return self._by_id.get(key.id, [])
-        return self._first[: key.page.count]
+    A text that is no id is none of a row, and may be one that the database refuses.
+    """
+    what = key.WhichOneof("what")
+    if what == "id":
+        return key.id, id_error(key.id)
+    if what == "page":
+        return key.page.count, count_error(key.page.count)
+    return "", "a key asks for an id or for a page"
 
 
-def _error(key: Key) -> str | None:
-    match key.WhichOneof("what"):
-        case "id":
-            return id_error(key.id)
-        case "page":
-            return count_error(key.page.count)
-        case _:
-            return "a key asks for an id or for a page"
+def _unknown(aggregate: str) -> str | None:
+    return None if aggregate in registry() else f"there is no aggregate {aggregate[:100]}"
+
+
+def _found(asked: Mapping[str, _Asked]) -> dict[str, tuple[dict[str, list[bytes]], list[bytes]]]:
+    """By aggregate the states by id, and the first so many, serialized."""
+    found = {}
+    with cursor() as on:
+        for aggregate, (ids, counts) in asked.items():
+            if (declared := registry().get(aggregate)) is None:
+                continue
+            store, most = declared.store, max(counts, default=0)
+            stored = store.load(on, ids) if ids else {}
+            by_id = {its_id: [each.state.SerializeToString()] for its_id, each in stored.items()}
+            first = [state.SerializeToString() for state in store.first(on, most)] if most else []
+            found[aggregate] = (by_id, first)
+    return found

@@ -1,4 +1,4 @@
-"""What the store keeps beside the rows of aggregates: what became of commands, and what is left to a person."""
+"""The store's rows beside those of aggregates: notices, parked commands, malformed messages, the identity."""
 
 import uuid
 
@@ -18,7 +18,7 @@ MAX_PAYLOAD = 65_536
 
 
 class Kind(models.IntegerChoices):
-    """What became of a command, by the numbers of the protocol."""
+    """The outcome of a command, by the numbers of the protocol."""
 
     ADDED = NoticeMessage.ADDED, "added"
     UPDATED = NoticeMessage.UPDATED, "updated"
@@ -43,9 +43,9 @@ FINAL = sorted(kind.value for kind in Kind if kind is not Kind.PARKED)
 
 
 class Notice(models.Model):
-    """What became of a command, written in the transaction of its effect and never changed.
+    """The outcome of a command, written in the transaction of its effect and never changed.
 
-    Numbers are contiguous, so that who reads them knows that none is missing. The newest is always kept: the next
+    Numbers are contiguous, so that a reader knows that none is missing. The newest is always kept: the next
     number is one more.
     """
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 import websockets
 
-from cqrs.store.models import Undecodable
+from cqrs.store.models import MalformedMessage
 from protocol import topics
 from tests.e2e.clients import ADD, Client, eventually, subscribed
 from tests.support.processes import Stack
@@ -66,7 +66,7 @@ def split(address: str) -> tuple[str, int]:
 
 def undecodable(stack: Stack) -> list[tuple[str, int]]:
     with closing(sqlite3.connect(stack.var / "contacts.sqlite3")) as database:
-        return database.execute(f"SELECT topic, size FROM {Undecodable._meta.db_table}").fetchall()
+        return database.execute(f"SELECT topic, size FROM {MalformedMessage._meta.db_table}").fetchall()
 
 
 async def pour(address: str, *parts: bytes) -> None:

@@ -8,7 +8,7 @@ from contextlib import closing
 import aiomqtt
 import pytest
 
-from cqrs.store.models import Undecodable
+from cqrs.store.models import MalformedMessage
 from tests.e2e.clients import CONTACT, LIST_CONTACTS, UPDATE, Client, Json, Notices, eventually, subscribed
 from tests.support.processes import Stack
 
@@ -102,7 +102,7 @@ async def test_garbage_on_the_topics_is_kept_with_its_reason_and_stops_nobody(
 
     async def kept() -> bool:
         with closing(sqlite3.connect(stack.var / "contacts.sqlite3")) as database:
-            rows = database.execute(f"SELECT topic, reason FROM {Undecodable._meta.db_table}").fetchall()
+            rows = database.execute(f"SELECT topic, reason FROM {MalformedMessage._meta.db_table}").fetchall()
         return len(rows) == 3 and all(reason for _, reason in rows)
 
     await eventually(kept, within=WITHIN, what="all three payloads are kept, each with its reason")

@@ -90,7 +90,9 @@ async def test_how_far_the_database_is_follows_a_clock_that_was_set_back() -> No
 @pytest.mark.parametrize("wait", [-1, 3_600_000], ids=["due", "of before the clock was set back"])
 def test_a_parked_command_is_tried_again_whatever_the_clock_does(wait: int) -> None:
     now_is = now_ms()
-    made = ParkedCommand(command_id="c", contact_id="x", parked_at=now_is, notice=1, payload=b"", cause="a defect")
+    made = ParkedCommand(
+        command_id="c", aggregate="contact", aggregate_id="x", parked_at=now_is, notice=1, payload=b"", cause="a defect"
+    )
     made.next_attempt_at = now_is + wait
     made.save(using=ALIAS)
     assert [row.command_id for row in dead_letters.due(now_is, 10)] == ["c"]
@@ -99,7 +101,9 @@ def test_a_parked_command_is_tried_again_whatever_the_clock_does(wait: int) -> N
 @pytest.mark.django_db(databases=[ALIAS])
 def test_a_parked_command_that_waits_its_turn_is_left() -> None:
     now_is = now_ms()
-    made = ParkedCommand(command_id="c", contact_id="x", parked_at=now_is, notice=1, payload=b"", cause="a defect")
+    made = ParkedCommand(
+        command_id="c", aggregate="contact", aggregate_id="x", parked_at=now_is, notice=1, payload=b"", cause="a defect"
+    )
     made.next_attempt_at = now_is + 1000 * 2 ** (dead_letters.RETRIES - 1)
     made.save(using=ALIAS)
     assert dead_letters.due(now_is, 10) == []

@@ -204,3 +204,32 @@ def test_the_command_prunes_and_keeps_what_the_journals_may_need(clock: list[int
     assert out.getvalue() == "pruned 2 notices\n"
     with pytest.raises(CommandError, match="--days must be more than commands are kept, which is 30, not 30"):
         call_command("prunenotices", days=30)
+
+
+def large(count: int, size: int) -> list[Notice]:
+    """Notices whose states have so many bytes."""
+    apply([add() for _ in range(count)])
+    Notice.objects.update(state=b"s" * size)
+    return list(Notice.objects.order_by("number"))
+
+
+def test_a_batch_of_large_states_ends_where_a_message_would_be_too_large():
+    large(5, 400_000)
+    position, sizes = "0", []
+    while (batch := notices.after(position, 10)).notice:
+        sizes.append(len(batch.notice))
+        position = batch.notice[-1].position
+    assert sizes == [2, 2, 1]
+    Notice.objects.update(state=b"s" * 2_000_000)
+    assert len(notices.since(0, 10).notice) == 1, "one that is larger still comes alone"
+
+
+def test_outcomes_leave_out_states_that_no_message_holds_and_no_outcome():
+    rows = large(5, 400_000)
+    found = notices.outcomes([row.command_id for row in rows]).notice
+    assert sorted(notice.number for notice in found) == [1, 2, 3, 4, 5]
+    assert sorted(len(notice.state) for notice in found) == [0, 0, 0, 400_000, 400_000]
+
+
+def test_a_text_that_is_no_id_has_no_outcome():
+    assert not notices.outcomes(["a\0b", "", "?" * 1000]).notice

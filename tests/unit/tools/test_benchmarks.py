@@ -243,13 +243,13 @@ def test_seeded_contacts_are_what_commands_would_have_left(tmp_path: Path):
 
     with sqlite3.connect(tmp_path / "contacts.sqlite3") as database:
         database.execute(
-            "CREATE TABLE notice (number INTEGER PRIMARY KEY, command_id, kind, contact_id, name, version,"
-            " last_updated, message, reason, actor, depends_on, committed_at)"
+            "CREATE TABLE notice (number INTEGER PRIMARY KEY, command_id, kind, aggregate, command_kind, aggregate_id,"
+            " state, version, summary, message, reason, actor, depends_on, committed_at)"
         )
         database.execute("CREATE TABLE contact (id PRIMARY KEY, name, last_updated, version, added_by)")
     seed(tmp_path, 50)
     joined = database.execute(
-        "SELECT number, kind, id, contact.name FROM contact JOIN notice ON number = added_by AND contact_id = id"
+        "SELECT number, kind, id, contact.name FROM contact JOIN notice ON number = added_by AND aggregate_id = id"
     ).fetchall()
     assert [row[0] for row in joined] == list(range(1, 51))
     assert joined[6][1:] == (1, joined[6][2], "Contact number 7")

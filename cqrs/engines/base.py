@@ -74,6 +74,10 @@ class Engine(ABC):
         service's.
         """
 
+    def message(self, error: BaseException) -> str:
+        """What the database says, in one line, the same for every row: without its values."""
+        return " ".join(str(error).split())
+
     @abstractmethod
     def violation(self, error: BaseException, model: type[models.Model]) -> Violation | None:
         """The constraint of the model that the error speaks of; None: of no constraint of its.
@@ -92,10 +96,11 @@ class Engine(ABC):
         """Has the commit of this transaction told to all who await `changes` of the lock's rows."""
 
     @abstractmethod
-    def changes(self, lock: Lock) -> AsyncGenerator[None, None]:
-        """Yields at once, then each time that another process may have committed, every LATEST seconds at least.
+    def changes(self, lock: Lock, every: float) -> AsyncGenerator[None, None]:
+        """Yields at once, then when a process may have committed rows of the lock, and every LATEST seconds.
 
-        Several commits may make one note. Goes on when the database is away. To be closed (`contextlib.aclosing`).
+        every: seconds between two notes at least; several commits make one. Goes on while the database is away. To be
+        closed (`contextlib.aclosing`).
         """
 
     @abstractmethod

@@ -1,5 +1,6 @@
 """Databases by URL, as Django's settings, with what the kit's services need of a connection."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -51,6 +52,8 @@ def database(url: str, folder: Path) -> dict[str, Any]:
         case "postgresql" | "postgres" if path and "/" not in path and not parts.fragment:
             if unknown := sorted(parameters.keys() - set(_PARAMETERS)):
                 raise ValueError(f"has the unknown parameter {unknown[0]}: known are {', '.join(_PARAMETERS)}")
+            if find_spec("psycopg") is None:
+                raise ValueError("needs PostgreSQL's driver: pip install 'psycopg[binary]'")
             return {
                 "ENGINE": "django.db.backends.postgresql",
                 "NAME": path,

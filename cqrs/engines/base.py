@@ -2,10 +2,11 @@
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, NamedTuple
 
+from django.apps import apps as registry
 from django.db import Error, connections, models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
@@ -15,6 +16,8 @@ from cqrs.transport.process import StartError
 
 # Seconds between two notes of `changes` at most, so that a lost signal delays a notice and no more.
 LATEST = 5.0
+# Names of missing migrations that a sentence holds.
+_SHOWN = 3
 
 
 class Lock(enum.IntEnum):
@@ -125,12 +128,15 @@ class Engine(ABC):
             graph = executor.loader.graph
             leaves = graph.leaf_nodes() if apps is None else [leaf for app in apps for leaf in graph.leaf_nodes(app)]
             missing = executor.migration_plan(leaves)
-            absent = () if missing else self._absent_tables(apps)
+            migrated = executor.loader.migrated_apps
+            absent = [] if missing else self._absent_tables(migrated if apps is None else apps)
         except Error as error:
             raise StartError(f"{named} {self.place}: {' '.join(str(error).split())}") from error
         command = "run `python manage.py migrate" + ("`" if self.alias == "default" else f" --database {self.alias}`")
         if missing:
-            names = ", ".join(migration.name for migration, _ in missing)
+            names = ", ".join(migration.name for migration, _ in missing[:_SHOWN])
+            if len(missing) > _SHOWN:
+                names += f" and {len(missing) - _SHOWN} more"
             raise StartError(f"{named} lacks migrations ({names}): {command}")
         if absent:
             raise StartError(
@@ -138,14 +144,11 @@ class Engine(ABC):
                 " both URLs mean this one database in different words"
             )
 
-    def _absent_tables(self, apps: Sequence[str] | None) -> list[str]:
-        from django.apps import apps as registry
-
+    def _absent_tables(self, apps: Iterable[str]) -> list[str]:
         there = set(self.connection.introspection.table_names())
-        configs = registry.get_app_configs() if apps is None else [registry.get_app_config(app) for app in apps]
         wanted = {
             model._meta.db_table
-            for config in configs
+            for config in map(registry.get_app_config, apps)
             for model in router.get_migratable_models(config, self.alias)
             if model._meta.managed and not model._meta.proxy
         }

@@ -65,7 +65,8 @@ class PostgresqlEngine(Engine):
         """By COPY.
 
         Reason: the server parses and binds nothing. Gain: notices in batches of 100, 29 µs a row (`executemany`, bound
-        by the server and prepared; bound by the client 81, UNNEST of arrays 28) → 8 µs. The plain path: `executemany`.
+        by the server and prepared; bound by the client 81, UNNEST of arrays 28) → 8 µs; adds applied in batches of 300,
+        10.8k → 17.4k a second. The plain path: `executemany`.
         """
         if not rows:
             return

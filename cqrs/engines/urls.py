@@ -28,7 +28,8 @@ _POSTGRESQL = {
     "tcp_user_timeout": 6000,
     # No statement of ours is worth compiling, and none takes long.
     "options": "-c jit=off -c lock_timeout=5000 -c statement_timeout=30000",
-    # Statements that are bound and prepared by the server: commands applied in batches of 1,000 take half as long.
+    # Bound and prepared by the server. Gain: updates applied in batches of 300, 4.7k → 8.1k a second. The plain path:
+    # without both, as behind a pooler that does not know prepared statements.
     "server_side_binding": True,
     "prepare_threshold": 2,
 }

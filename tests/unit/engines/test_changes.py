@@ -13,6 +13,9 @@ from cqrs.store.database import ALIAS
 from tests.support.factories import add
 from tests.support.polling import eventually
 
+# Seconds. A note that comes with the next look in any case takes five.
+SOON = 1.0
+
 pytestmark = pytest.mark.django_db(transaction=True, databases=[ALIAS])
 
 
@@ -23,7 +26,7 @@ def write() -> None:
         connections[ALIAS].close()
 
 
-async def test_each_commit_is_noted_within_300_ms_and_an_idle_database_is_not(engine: Engine) -> None:
+async def test_each_commit_is_noted_soon_and_an_idle_database_is_not(engine: Engine) -> None:
     notes: list[float] = []
 
     async def listen() -> None:
@@ -41,7 +44,7 @@ async def test_each_commit_is_noted_within_300_ms_and_an_idle_database_is_not(en
             await asyncio.to_thread(write)
             committed = time.monotonic()
             await eventually(lambda before=before: len(notes) > before)
-            assert notes[-1] - committed < 0.3
+            assert notes[-1] - committed < SOON
             await asyncio.sleep(0.5)
         count = len(notes)
         await asyncio.sleep(1)

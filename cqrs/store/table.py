@@ -93,9 +93,11 @@ class TableStore:
                 new.append([aggregate_id, state.version, updated, wanted.added_by, *values])
         if gone:
             cursor.executemany(self._delete, gone)
-        engine_of(cursor.db.alias).insert(cursor, self.model._meta.db_table, self._names, new)
+        engine = engine_of(cursor.db.alias)
+        engine.insert(cursor, self.model._meta.db_table, self._names, new)
         if changed:
             cursor.executemany(self._update, changed)
+        engine.check_references(cursor, self.model, after)
 
 
 def _check_names(model: type[models.Model], state: type[Message], fields: set[str], columns: set[str]) -> None:

@@ -67,7 +67,10 @@ class Engine(ABC):
 
     @abstractmethod
     def insert(self, cursor: CursorWrapper, table: str, columns: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Inserts rows. columns: their names, separated by commas, in the order of each row's values."""
+        """Inserts rows. columns: their names, separated by commas, in the order of each row's values.
+
+        Table and columns stand in the statement as they are: `quoted` where they may be words of SQL.
+        """
 
     @abstractmethod
     def is_of_the_row(self, error: BaseException) -> bool:
@@ -153,6 +156,11 @@ class Engine(ABC):
             if model._meta.managed and not model._meta.proxy
         }
         return sorted(wanted - there)
+
+
+def quoted(identifier: str) -> str:
+    """A table's or column's name as every engine takes it, even where it is a word of SQL."""
+    return f'"{identifier}"'
 
 
 def without_nul(values: Sequence[Any]) -> list[Any]:

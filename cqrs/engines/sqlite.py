@@ -15,7 +15,7 @@ from django.db import DataError, IntegrityError, models
 from django.db.backends.utils import CursorWrapper
 
 from cqrs.engines import constraints
-from cqrs.engines.base import LATEST, Engine, Lock, Violation, without_nul
+from cqrs.engines.base import LATEST, Engine, Lock, Violation, quoted, without_nul
 from cqrs.engines.constraints import BrokenReference
 
 _MEMORY = ":memory:"
@@ -83,9 +83,9 @@ class SqliteEngine(Engine):
 
     def check_references(self, cursor: CursorWrapper, model: type[models.Model], ids: Collection[Any]) -> None:
         for field in constraints.foreign_keys(model):
-            table, column = field.model._meta.db_table, field.column
-            target, key = field.related_model._meta.db_table, field.target_field.column
-            written = field.model._meta.pk.column if field.model is model else column
+            table, column = quoted(field.model._meta.db_table), quoted(str(field.column))
+            target, key = quoted(field.related_model._meta.db_table), quoted(str(field.target_field.column))
+            written = quoted(str(field.model._meta.pk.column)) if field.model is model else column
             statement = (
                 f"SELECT r.{column} FROM {table} r WHERE r.{written} IN ({{}}) AND r.{column} IS NOT NULL"
                 f" AND NOT EXISTS (SELECT 1 FROM {target} t WHERE t.{key} = r.{column}) LIMIT 1"

@@ -205,7 +205,9 @@ def _environment_file() -> Path | None:
 
 def _sentence(name: str, wrong: Any) -> str:
     what = wrong["msg"].removeprefix("Value error, ").replace("Input should", "it should")
-    return f"{name} is wrong: {what} (it is {wrong['input']!r})"
+    # A URL may hold a password.
+    shown = "" if name.endswith("_URL") else f" (it is {wrong['input']!r})"
+    return f"{name} is wrong: {what}{shown}"
 
 
 def _suggestion(name: str, names: list[str]) -> str:

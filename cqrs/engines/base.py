@@ -2,10 +2,11 @@
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, NamedTuple
 
+from django.apps import apps as registry
 from django.db import Error, connections, models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
@@ -15,6 +16,8 @@ from cqrs.transport.process import StartError
 
 # Seconds between two notes of `changes` at most, so that a lost signal delays a notice and no more.
 LATEST = 5.0
+# Names of missing migrations that a sentence holds.
+_SHOWN = 3
 
 
 class Lock(enum.IntEnum):
@@ -64,7 +67,10 @@ class Engine(ABC):
 
     @abstractmethod
     def insert(self, cursor: CursorWrapper, table: str, columns: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Inserts rows. columns: their names, separated by commas, in the order of each row's values."""
+        """Inserts rows. columns: their names, separated by commas, in the order of each row's values.
+
+        Table and columns stand in the statement as they are: `quoted` where they may be words of SQL.
+        """
 
     @abstractmethod
     def is_of_the_row(self, error: BaseException) -> bool:
@@ -73,6 +79,10 @@ class Engine(ABC):
         Only an error of a row may reject or park a command: rights, tables, connections, locks and disks are the
         service's.
         """
+
+    def message(self, error: BaseException) -> str:
+        """What the database says, in one line, the same for every row: without its values."""
+        return " ".join(str(error).split())
 
     @abstractmethod
     def violation(self, error: BaseException, model: type[models.Model]) -> Violation | None:
@@ -92,10 +102,11 @@ class Engine(ABC):
         """Has the commit of this transaction told to all who await `changes` of the lock's rows."""
 
     @abstractmethod
-    def changes(self, lock: Lock) -> AsyncGenerator[None, None]:
-        """Yields at once, then each time that another process may have committed, every LATEST seconds at least.
+    def changes(self, lock: Lock, every: float) -> AsyncGenerator[None, None]:
+        """Yields at once, then when a process may have committed rows of the lock, and every LATEST seconds.
 
-        Several commits may make one note. Goes on when the database is away. To be closed (`contextlib.aclosing`).
+        every: seconds between two notes at least; several commits make one. Goes on while the database is away. To be
+        closed (`contextlib.aclosing`).
         """
 
     @abstractmethod
@@ -120,12 +131,15 @@ class Engine(ABC):
             graph = executor.loader.graph
             leaves = graph.leaf_nodes() if apps is None else [leaf for app in apps for leaf in graph.leaf_nodes(app)]
             missing = executor.migration_plan(leaves)
-            absent = () if missing else self._absent_tables(apps)
+            migrated = executor.loader.migrated_apps
+            absent = [] if missing else self._absent_tables(migrated if apps is None else apps)
         except Error as error:
             raise StartError(f"{named} {self.place}: {' '.join(str(error).split())}") from error
         command = "run `python manage.py migrate" + ("`" if self.alias == "default" else f" --database {self.alias}`")
         if missing:
-            names = ", ".join(migration.name for migration, _ in missing)
+            names = ", ".join(migration.name for migration, _ in missing[:_SHOWN])
+            if len(missing) > _SHOWN:
+                names += f" and {len(missing) - _SHOWN} more"
             raise StartError(f"{named} lacks migrations ({names}): {command}")
         if absent:
             raise StartError(
@@ -133,18 +147,20 @@ class Engine(ABC):
                 " both URLs mean this one database in different words"
             )
 
-    def _absent_tables(self, apps: Sequence[str] | None) -> list[str]:
-        from django.apps import apps as registry
-
+    def _absent_tables(self, apps: Iterable[str]) -> list[str]:
         there = set(self.connection.introspection.table_names())
-        configs = registry.get_app_configs() if apps is None else [registry.get_app_config(app) for app in apps]
         wanted = {
             model._meta.db_table
-            for config in configs
+            for config in map(registry.get_app_config, apps)
             for model in router.get_migratable_models(config, self.alias)
             if model._meta.managed and not model._meta.proxy
         }
         return sorted(wanted - there)
+
+
+def quoted(identifier: str) -> str:
+    """A table's or column's name as every engine takes it, even where it is a word of SQL."""
+    return f'"{identifier}"'
 
 
 def without_nul(values: Sequence[Any]) -> list[Any]:

@@ -1,5 +1,6 @@
 """What a constraint of a model says to a person: the words that the model declares, or Django's own."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -64,6 +65,7 @@ def reference(model: type[models.Model], field: "models.ForeignKey[Any, Any]", v
     return None
 
 
+@functools.cache
 def foreign_keys(model: type[models.Model]) -> "list[models.ForeignKey[Any, Any]]":
     """The foreign keys of the model and those that refer to it, as far as the database holds them."""
     own = [field for field in model._meta.concrete_fields if isinstance(field, models.ForeignKey)]

@@ -65,7 +65,8 @@ class PostgresqlEngine(Engine):
         """By COPY.
 
         Reason: the server parses and binds nothing. Gain: notices in batches of 100, 29 µs a row (`executemany`, bound
-        by the server and prepared; bound by the client 81, UNNEST of arrays 28) → 8 µs. The plain path: `executemany`.
+        by the server and prepared; bound by the client 81, UNNEST of arrays 28) → 8 µs; adds applied in batches of 300,
+        10.8k → 17.4k a second. The plain path: `executemany`.
         """
         if not rows:
             return
@@ -80,6 +81,11 @@ class PostgresqlEngine(Engine):
         state = _sqlstate(error)
         # Without a code it is the driver's, who will not carry a value (NUL in a text).
         return state.startswith(_OF_THE_ROW) if state else isinstance(error, DataError)
+
+    def message(self, error: BaseException) -> str:
+        # The whole text shows the row that COPY was at, and the statement.
+        diagnostic = getattr(error.__cause__, "diag", None)
+        return getattr(diagnostic, "message_primary", None) or super().message(error)
 
     def violation(self, error: BaseException, model: type[models.Model]) -> Violation | None:
         state, diagnostic = _sqlstate(error), getattr(error.__cause__, "diag", None)
@@ -106,24 +112,25 @@ class PostgresqlEngine(Engine):
     def announce(self, cursor: CursorWrapper, lock: Lock) -> None:
         cursor.execute("SELECT pg_notify(%s, '')", [_channel(lock)])
 
-    async def changes(self, lock: Lock) -> AsyncGenerator[None, None]:
+    async def changes(self, lock: Lock, every: float) -> AsyncGenerator[None, None]:
         """By LISTEN, on a connection of its own: costs nothing while nothing is committed."""
         backoff = Backoff(first=0.1, most=1.0)
         while True:
-            # At once too: what was committed before it listened, or while it could not.
-            yield
             try:
                 async with await self._listener() as connection:
                     await connection.execute(f"LISTEN {_channel(lock)}".encode())
                     backoff.reset()
+                    # At once too: of what was committed before it listened there is no note.
                     yield
-                    while not connection.closed:
-                        # A note that comes while the last one is worked on makes one more turn, however many come.
+                    while True:
                         async for _ in connection.notifies(timeout=LATEST, stop_after=1):
                             pass
                         yield
+                        # What is committed meanwhile waits on the connection, and makes the next note.
+                        await asyncio.sleep(every)
             except psycopg.Error:
-                await asyncio.sleep(backoff.next())
+                yield
+                await backoff.pause()
 
     def check_settings(self) -> str:
         version = self.connection.pg_version  # type: ignore[attr-defined]  # PostgreSQL's alone

@@ -6,6 +6,7 @@ import fcntl
 import json
 import re
 import sqlite3
+import time
 from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ from django.db import DataError, IntegrityError, models
 from django.db.backends.utils import CursorWrapper
 
 from cqrs.engines import constraints
-from cqrs.engines.base import LATEST, Engine, Lock, Violation, without_nul
+from cqrs.engines.base import LATEST, Engine, Lock, Violation, quoted, without_nul
 from cqrs.engines.constraints import BrokenReference
 
-# Seconds between two looks at the number of commits. A look takes 5 µs.
-_LOOK_EVERY = 0.025
+_MEMORY = ":memory:"
+
+# Seconds between two looks at the count of commits while nothing is committed: 0.1 % of a core.
+_IDLE = 0.2
 
 _FAILED = re.compile(r"(UNIQUE|CHECK|NOT NULL) constraint failed: (?:index '(?P<index>.+)'|(?P<what>.+))\Z", re.DOTALL)
 
@@ -73,16 +76,16 @@ class SqliteEngine(Engine):
         tables, columns = zip(*(each.rpartition(".")[::2] for each in failed["what"].split(", ")), strict=True)
         if failed[1] == "CHECK":
             quoted = re.findall(r'"([^"]+)"', failed["what"])
-            return constraints.declared(model, failed["what"]) or constraints.checked(model, quoted)
+            return constraints.declared(model, failed["what"]) or constraints.checked(model, [*quoted, failed["what"]])
         if set(tables) != {model._meta.db_table}:
             return None
         return constraints.empty(model, columns[0]) if failed[1] == "NOT NULL" else constraints.unique(model, columns)
 
     def check_references(self, cursor: CursorWrapper, model: type[models.Model], ids: Collection[Any]) -> None:
         for field in constraints.foreign_keys(model):
-            table, column = field.model._meta.db_table, field.column
-            target, key = field.related_model._meta.db_table, field.target_field.column
-            written = field.model._meta.pk.column if field.model is model else column
+            table, column = quoted(field.model._meta.db_table), quoted(str(field.column))
+            target, key = quoted(field.related_model._meta.db_table), quoted(str(field.target_field.column))
+            written = quoted(str(field.model._meta.pk.column)) if field.model is model else column
             statement = (
                 f"SELECT r.{column} FROM {table} r WHERE r.{written} IN ({{}}) AND r.{column} IS NOT NULL"
                 f" AND NOT EXISTS (SELECT 1 FROM {target} t WHERE t.{key} = r.{column}) LIMIT 1"
@@ -93,34 +96,22 @@ class SqliteEngine(Engine):
     def announce(self, cursor: CursorWrapper, lock: Lock) -> None:
         """Nothing to do: SQLite counts the commits of each file."""
 
-    async def changes(self, lock: Lock) -> AsyncGenerator[None, None]:
-        """By the file's count of commits (`PRAGMA data_version`), asked on the event loop: it reads memory that the
-        processes share, and waits for nobody.
+    async def changes(self, lock: Lock, every: float) -> AsyncGenerator[None, None]:
+        """By the file's count of commits (`PRAGMA data_version`).
+
+        Looked at on the event loop: the count is in memory that the processes share, and is read in 3 µs without
+        waiting for anyone. Less often while nothing is committed (`_IDLE`).
         """
-        if self._in_memory:
-            # All that commits is in this process, which knows.
+        with contextlib.closing(_CommitCount(self.place)) as count:
+            pause, noted, seen = every, 0.0, None
             while True:
-                yield
-                await asyncio.sleep(LATEST)
-        yield
-        address = f"{Path(self.place).absolute().as_uri()}?mode=ro"
-        looks, seen, connection = 0, None, None
-        try:
-            while True:
-                await asyncio.sleep(_LOOK_EVERY)
-                looks += 1
-                try:
-                    connection = connection or sqlite3.connect(address, uri=True, timeout=0)
-                    (version,) = connection.execute("PRAGMA data_version").fetchone()
-                except sqlite3.Error:
-                    # Whoever reads finds out what is wrong.
-                    version = None
-                if version != seen or looks * _LOOK_EVERY >= LATEST:
-                    looks, seen = 0, version
+                now, version = time.monotonic(), count.read()
+                if version != seen or now - noted >= LATEST:
+                    pause, noted, seen = every, now, version
                     yield
-        finally:
-            if connection is not None:
-                connection.close()
+                else:
+                    pause = max(every, min(_IDLE, 1.2 * pause))
+                await asyncio.sleep(pause)
 
     def check_settings(self) -> str:
         if not self._in_memory and self.connection.settings_dict["OPTIONS"].get("transaction_mode") != "IMMEDIATE":
@@ -136,4 +127,28 @@ class SqliteEngine(Engine):
 
     @property
     def _in_memory(self) -> bool:
-        return bool(self.connection.is_in_memory_db())  # type: ignore[attr-defined]  # SQLite's alone
+        return self.place == _MEMORY
+
+
+class _CommitCount:
+    """How often a file was changed, as a connection of its own counts it."""
+
+    def __init__(self, place: str) -> None:
+        # The memory of one connection has no other: whoever commits there is this process, and knows.
+        self._uri = "" if place == _MEMORY else f"{Path(place).absolute().as_uri()}?mode=ro"
+        self._connection: sqlite3.Connection | None = None
+
+    def read(self) -> int | None:
+        """The count, None while the file cannot be opened: whoever reads it will say so."""
+        if not self._uri:
+            return None
+        try:
+            if self._connection is None:
+                self._connection = sqlite3.connect(self._uri, uri=True, timeout=0)
+            return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+        except sqlite3.Error:
+            return None
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()

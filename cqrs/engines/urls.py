@@ -1,5 +1,6 @@
 """Databases by URL, as Django's settings, with what the kit's services need of a connection."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -27,7 +28,8 @@ _POSTGRESQL = {
     "tcp_user_timeout": 6000,
     # No statement of ours is worth compiling, and none takes long.
     "options": "-c jit=off -c lock_timeout=5000 -c statement_timeout=30000",
-    # Statements that are bound and prepared by the server: commands applied in batches of 1,000 take half as long.
+    # Bound and prepared by the server. Gain: updates applied in batches of 300, 4.7k → 8.1k a second. The plain path:
+    # without both, as behind a pooler that does not know prepared statements.
     "server_side_binding": True,
     "prepare_threshold": 2,
 }
@@ -51,6 +53,8 @@ def database(url: str, folder: Path) -> dict[str, Any]:
         case "postgresql" | "postgres" if path and "/" not in path and not parts.fragment:
             if unknown := sorted(parameters.keys() - set(_PARAMETERS)):
                 raise ValueError(f"has the unknown parameter {unknown[0]}: known are {', '.join(_PARAMETERS)}")
+            if find_spec("psycopg") is None:
+                raise ValueError("needs PostgreSQL's driver: pip install 'psycopg[binary]'")
             return {
                 "ENGINE": "django.db.backends.postgresql",
                 "NAME": path,

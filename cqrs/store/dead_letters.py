@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from django.db.models import Q
 
+from cqrs.engines import engine_of
 from cqrs.store.database import ALIAS
 from cqrs.store.models import MAX_ERROR, MAX_MESSAGE_TEXT, ParkedCommand
 
@@ -35,7 +36,8 @@ class Parking(NamedTuple):
 
 def cause_of(error: Exception) -> str:
     """One line that is equal where the defect is equal."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[: MAX_MESSAGE_TEXT // 2].replace("\0", "")
+    said = engine_of(ALIAS).message(error)
+    return f"{type(error).__name__}: {said}"[: MAX_MESSAGE_TEXT // 2].replace("\0", "")
 
 
 def due(now: int, limit: int) -> list[ParkedCommand]:

@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 
 from cqrs.aggregate import OWN_FIELDS, Stored
 from cqrs.engines import engine_of, select_in
+from cqrs.engines.base import quoted
 
 # The kit's columns, before a team's own.
 _COLUMNS = ("id", "version", "last_updated", "added_by")
@@ -29,9 +30,9 @@ class TableStore:
         columns: dict[str, models.Field[Any, Any]] = {each.attname: each for each in model._meta.concrete_fields}
         _check_names(model, state, {each.name for each in fields}, set(columns))
         self.columns = {each.name: columns[each.name] for each in fields}
-        names = [str(columns[each].column) for each in (*_COLUMNS, *self.columns)]
-        own = ", ".join(f"{column.column} = %s" for column in self.columns.values())
-        table = model._meta.db_table
+        names = [quoted(str(columns[each].column)) for each in (*_COLUMNS, *self.columns)]
+        own = ", ".join(f"{quoted(str(column.column))} = %s" for column in self.columns.values())
+        self._table = table = quoted(model._meta.db_table)
         self._select = f"SELECT {', '.join(names)} FROM {table} WHERE id IN ({{}})"
         self._first = f"SELECT {', '.join(names)} FROM {table} ORDER BY added_by LIMIT %s"
         self._names = ", ".join(names)
@@ -96,9 +97,11 @@ class TableStore:
                 new.append(row)
         if gone:
             cursor.executemany(self._delete, gone)
-        engine_of(cursor.db.alias).insert(cursor, self.model._meta.db_table, self._names, new)
+        engine = engine_of(cursor.db.alias)
+        engine.insert(cursor, self._table, self._names, new)
         if changed:
             cursor.executemany(self._update, changed)
+        engine.check_references(cursor, self.model, after)
 
 
 def _check_names(model: type[models.Model], state: type[Message], fields: set[str], columns: set[str]) -> None:

@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from cqrs.engines import engine_of
 from cqrs.store.database import ALIAS
 from cqrs.store.errors import DatabaseAway
 
@@ -75,7 +76,7 @@ class DatabaseThreads:
 
     def _away(self, what: str, error: Error) -> DatabaseAway:
         """The error for the caller; one line in the log each time that another thing is wrong."""
-        trouble = f"the database cannot be used: {' '.join(str(error).split()) or type(error).__name__}"
+        trouble = f"the database cannot be used: {engine_of(ALIAS).message(error) or type(error).__name__}"
         if trouble != self._trouble.get(what):
             log.error("%s: %s", what, trouble)
             self._trouble[what] = trouble

@@ -425,7 +425,7 @@ async def test_a_database_in_trouble_is_unavailable_and_nothing_is_lost(
         for _ in range(3):
             async with refusal(grpc.StatusCode.UNAVAILABLE) as details:
                 await database.write.Apply(CommandBatch(command=[command]))
-            assert "no such table: nowhere" in details[0]
+            assert "nowhere" in details[0]
     said = [record.message for record in caplog.records if "cannot be used" in record.message]
     assert len(said) == 1, "one line for one outage"
     await database.write.Apply(CommandBatch(command=[command]))

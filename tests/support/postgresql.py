@@ -42,7 +42,10 @@ class Cluster:
             "port": self.port,
             "unix_socket_directories": "''",
             "max_connections": 200,
+            # Emptying a table looks through all of them.
+            "shared_buffers": "16MB",
             "fsync": "on" if durable else "off",
+            "full_page_writes": "on" if durable else "off",
             "log_min_messages": "fatal",
         }
         lines = "".join(f"{setting} = {value}\n" for setting, value in settings.items())

@@ -49,6 +49,16 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             "7",
             "CONTACTS_KEEP_NOTICES_DAYS is wrong: must be more than CONTACTS_KEEP_COMMANDS_DAYS, which is 30",
         ),
+        (
+            "CONTACTS_JOURNAL_URL",
+            "mysql://ada:secret@host/name",
+            "CONTACTS_JOURNAL_URL is wrong: must be a URL such as",
+        ),
+        (
+            "CONTACTS_DATABASE_URL",
+            "postgresql://ada:secret@host/name?sslmod=require",
+            "CONTACTS_DATABASE_URL is wrong: has the unknown parameter sslmod",
+        ),
         ("CONTACTS_DELY", "3", "CONTACTS_DELY is no setting; did you mean CONTACTS_DELAY?"),
         ("CONTACTS_XYZZY", "3", "CONTACTS_XYZZY is no setting"),
     ],
@@ -62,6 +72,7 @@ def test_a_wrong_variable_is_named_in_one_sentence(
     said = str(ended.value.code)
     assert said.startswith(sentence)
     assert "\n" not in said
+    assert "secret" not in said
 
 
 def test_every_wrong_variable_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

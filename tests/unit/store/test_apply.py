@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from django.db import OperationalError, connections
 
+from cqrs.engines import engine_of
 from cqrs.store import dead_letters, unit_of_work
 from cqrs.store.apply import apply, retry_parked
 from cqrs.store.database import ALIAS
@@ -28,7 +29,7 @@ REFUSAL = {
     ],
     "postgresql": [
         "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN RAISE EXCEPTION 'refused'; END $$",
+        "$$ BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = 'check_violation'; END $$",
         "CREATE TRIGGER refusal BEFORE INSERT ON notice FOR EACH ROW WHEN (NEW.summary = 'refuse me') "
         "EXECUTE FUNCTION refuse()",
     ],
@@ -407,14 +408,14 @@ def test_a_number_too_large_for_the_database_is_a_defect_of_its_command():
     assert kinds([first, overflow, other]) == ["0:ADDED", "1:PARKED", "2:ADDED"]
 
 
-@pytest.mark.parametrize("statement", ["INSERT INTO notice", "BEGIN", "COMMIT"])
+@pytest.mark.parametrize("statement", ["INSERT INTO notice", "LOCK", "COMMIT"])
 def test_when_nothing_can_be_committed_nothing_is_parked(statement: str, monkeypatch: pytest.MonkeyPatch):
     def refuse(*_args: object) -> None:
         raise OperationalError("database or disk is full")
 
     target = {
         "INSERT INTO notice": (unit_of_work.rows, "insert_notices"),
-        "BEGIN": (connections[ALIAS], "set_autocommit"),
+        "LOCK": (type(engine_of(ALIAS)), "lock"),
         "COMMIT": (connections[ALIAS], "_commit"),
     }[statement]
     command = add()

@@ -14,9 +14,9 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 
 from asgiref.sync import sync_to_async
-from django.conf import settings
 from django.db import DatabaseError
 
+from cqrs import conf
 from cqrs.aggregate import verb_of
 from cqrs.journal import commands, operator_actions, rows
 from cqrs.journal.accepted import Accepted
@@ -65,8 +65,8 @@ def submit(
         actor=actor,
     )
     with _errors(), rows.writing() as cursor:
-        room = rows.room(int(settings.CQRS["JOURNAL_LIMIT"]))
-        insertion = Insertion(cursor, Clock(), settings.CQRS["DELAY"], "", room, rows.last_unsettled)
+        room = rows.room(conf.current().journal_limit)
+        insertion = Insertion(cursor, Clock(), conf.current().delay, "", room, rows.last_unsettled)
         insertion.look_up([command.meta.command_id])
         (accepted,) = insertion.take([command])
         for record in insertion.write():
@@ -147,7 +147,7 @@ def taking_effect(effect: Effect) -> Iterator[None]:
 def _operate(operation: str, parked: Command, notice: int, actor: str, amended: Command | None = None) -> Accepted:
     with _errors(), rows.writing():
         actor = commands.checked_actor(actor)
-        delay = settings.CQRS["DELAY"]
+        delay = conf.current().delay
         record = operator_actions.operate(operation, parked, notice, actor=actor, delay=delay, amended=amended)
         _take_effect(record)
         return record.accepted()

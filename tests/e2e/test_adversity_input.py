@@ -27,7 +27,7 @@ LINES = 60
 ALL_TOPICS = (topics.ADD, topics.UPDATE, topics.DELETE, topics.BATCH, topics.CANCEL, topics.HELLO)
 METHODS = {
     "reader": ("ContactReader", ("GetContact", "ListContacts", "Read", "GetOutcomes", "ReadNotices")),
-    "database": ("ContactWriter", ("AddContact", "UpdateContact", "DeleteContact", "Apply", "RecordUndecodable")),
+    "database": ("ContactWriter", ("AddContact", "UpdateContact", "DeleteContact", "Apply", "RecordMalformedMessage")),
 }
 
 

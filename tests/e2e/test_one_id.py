@@ -13,7 +13,7 @@ import httpx
 
 from cqrs.journal.models import Command
 from cqrs.store.models import Notice
-from protocol.contact_write_pb2 import CommandBatch
+from protocol.cqrs_command_pb2 import CommandBatch
 from tests.e2e.clients import Client, eventually, subscribed
 from tests.e2e.topics import listening
 from tests.support.probes import HOST, until

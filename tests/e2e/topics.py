@@ -9,7 +9,7 @@ import aiomqtt
 
 from protocol import topics
 from protocol.contact_pb2 import Contact, ContactReference
-from protocol.contact_write_pb2 import CommandBatch
+from protocol.cqrs_command_pb2 import CommandBatch
 
 
 class Heard:

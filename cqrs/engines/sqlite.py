@@ -85,13 +85,15 @@ class SqliteEngine(Engine):
         for field in constraints.foreign_keys(model):
             table, column = quoted(field.model._meta.db_table), quoted(str(field.column))
             target, key = quoted(field.related_model._meta.db_table), quoted(str(field.target_field.column))
-            written = quoted(str(field.model._meta.pk.column)) if field.model is model else column
-            statement = (
-                f"SELECT r.{column} FROM {table} r WHERE r.{written} IN ({{}}) AND r.{column} IS NOT NULL"
-                f" AND NOT EXISTS (SELECT 1 FROM {target} t WHERE t.{key} = r.{column}) LIMIT 1"
-            )
-            for (value,) in self.select_in(cursor, statement, list(ids)):
-                raise BrokenReference(field, value)
+            # The rows that were written, and those that refer to one that was deleted; of a tree, both.
+            own = [quoted(str(field.model._meta.pk.column))] if field.model is model else []
+            for written in (*own, *([column] if field.related_model is model else [])):
+                statement = (
+                    f"SELECT r.{column} FROM {table} r WHERE r.{written} IN ({{}}) AND r.{column} IS NOT NULL"
+                    f" AND NOT EXISTS (SELECT 1 FROM {target} t WHERE t.{key} = r.{column}) LIMIT 1"
+                )
+                for (value,) in self.select_in(cursor, statement, list(ids)):
+                    raise BrokenReference(field, value)
 
     def announce(self, cursor: CursorWrapper, lock: Lock) -> None:
         """Nothing to do: SQLite counts the commits of each file."""

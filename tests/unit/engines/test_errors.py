@@ -36,6 +36,7 @@ with isolate_apps("cqrs"):
         seat = models.IntegerField()
         age = models.PositiveIntegerField()
         team = models.ForeignKey(Team, models.DO_NOTHING)
+        chief = models.ForeignKey("self", models.DO_NOTHING, null=True)
 
         class Meta:
             app_label = "cqrs"
@@ -125,6 +126,21 @@ def test_a_row_that_others_refer_to_is_not_deleted(engine: Engine) -> None:
     error = error_of(work)
     assert engine.is_of_the_row(error)
     assert engine.violation(error, Team) == Violation("Team is referred to by a member.", "INVALID")
+
+
+@pytest.mark.usefixtures("_tables")
+def test_a_row_that_rows_of_its_own_table_refer_to_is_not_deleted(engine: Engine) -> None:
+    def work(cursor: Any) -> None:
+        engine.insert(cursor, "cqrs_member", COLUMNS, [list(SOUND.values())])
+        cursor.execute("UPDATE cqrs_member SET chief_id = 'a' WHERE id = 'b'")
+        cursor.execute("DELETE FROM cqrs_member WHERE id = 'a'")
+        engine.check_references(cursor, Member, ["a"])
+
+    error = error_of(work)
+    assert engine.is_of_the_row(error)
+    violation = engine.violation(error, Member)
+    assert violation is not None
+    assert violation.reason == "INVALID"
 
 
 @pytest.mark.usefixtures("_tables")

@@ -23,32 +23,21 @@ _sym_db = _symbol_database.Default()
 
 
 from protocol import contact_pb2 as protocol_dot_contact__pb2
-from protocol import notice_pb2 as protocol_dot_notice__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bprotocol/contact_read.proto\x12\x08protocol\x1a\x16protocol/contact.proto\x1a\x15protocol/notice.proto\"#\n\x12ListContactsFilter\x12\r\n\x05\x63ount\x18\x01 \x01(\x05\"i\n\x16\x43ontactRequestResponse\x12+\n\x08response\x18\x01 \x01(\x0b\x32\x19.protocol.RequestResponse\x12\"\n\x07\x63ontact\x18\x02 \x01(\x0b\x32\x11.protocol.Contact\"n\n\x1b\x43ontactArrayRequestResponse\x12+\n\x08response\x18\x01 \x01(\x0b\x32\x19.protocol.RequestResponse\x12\"\n\x07\x63ontact\x18\x02 \x03(\x0b\x32\x11.protocol.Contact\"5\n\x0bReadRequest\x12\x12\n\ncontact_id\x18\x01 \x03(\t\x12\x12\n\nlist_count\x18\x02 \x03(\x05\"s\n\tReadReply\x12\x31\n\x07\x63ontact\x18\x01 \x03(\x0b\x32 .protocol.ContactRequestResponse\x12\x33\n\x04list\x18\x02 \x03(\x0b\x32%.protocol.ContactArrayRequestResponse\"%\n\x0fOutcomesRequest\x12\x12\n\ncommand_id\x18\x01 \x03(\t\"\x1d\n\x0cWatchRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\t\".\n\x0eNoticesRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\x32\xe2\x03\n\rContactReader\x12J\n\nGetContact\x12\x1a.protocol.ContactReference\x1a .protocol.ContactRequestResponse\x12S\n\x0cListContacts\x12\x1c.protocol.ListContactsFilter\x1a%.protocol.ContactArrayRequestResponse\x12\x32\n\x04Read\x12\x15.protocol.ReadRequest\x1a\x13.protocol.ReadReply\x12:\n\x08ReadEach\x12\x15.protocol.ReadRequest\x1a\x13.protocol.ReadReply(\x01\x30\x01\x12?\n\x0bGetOutcomes\x12\x19.protocol.OutcomesRequest\x1a\x15.protocol.NoticeBatch\x12>\n\x0bReadNotices\x12\x18.protocol.NoticesRequest\x1a\x15.protocol.NoticeBatch\x12?\n\x0cWatchNotices\x12\x16.protocol.WatchRequest\x1a\x15.protocol.NoticeBatch0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bprotocol/contact_read.proto\x12\x08protocol\x1a\x16protocol/contact.proto\"#\n\x12ListContactsFilter\x12\r\n\x05\x63ount\x18\x01 \x01(\x05\"i\n\x16\x43ontactRequestResponse\x12+\n\x08response\x18\x01 \x01(\x0b\x32\x19.protocol.RequestResponse\x12\"\n\x07\x63ontact\x18\x02 \x01(\x0b\x32\x11.protocol.Contact\"n\n\x1b\x43ontactArrayRequestResponse\x12+\n\x08response\x18\x01 \x01(\x0b\x32\x19.protocol.RequestResponse\x12\"\n\x07\x63ontact\x18\x02 \x03(\x0b\x32\x11.protocol.Contact2\xb0\x01\n\rContactReader\x12J\n\nGetContact\x12\x1a.protocol.ContactReference\x1a .protocol.ContactRequestResponse\x12S\n\x0cListContacts\x12\x1c.protocol.ListContactsFilter\x1a%.protocol.ContactArrayRequestResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protocol.contact_read_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LISTCONTACTSFILTER']._serialized_start=88
-  _globals['_LISTCONTACTSFILTER']._serialized_end=123
-  _globals['_CONTACTREQUESTRESPONSE']._serialized_start=125
-  _globals['_CONTACTREQUESTRESPONSE']._serialized_end=230
-  _globals['_CONTACTARRAYREQUESTRESPONSE']._serialized_start=232
-  _globals['_CONTACTARRAYREQUESTRESPONSE']._serialized_end=342
-  _globals['_READREQUEST']._serialized_start=344
-  _globals['_READREQUEST']._serialized_end=397
-  _globals['_READREPLY']._serialized_start=399
-  _globals['_READREPLY']._serialized_end=514
-  _globals['_OUTCOMESREQUEST']._serialized_start=516
-  _globals['_OUTCOMESREQUEST']._serialized_end=553
-  _globals['_WATCHREQUEST']._serialized_start=555
-  _globals['_WATCHREQUEST']._serialized_end=584
-  _globals['_NOTICESREQUEST']._serialized_start=586
-  _globals['_NOTICESREQUEST']._serialized_end=632
-  _globals['_CONTACTREADER']._serialized_start=635
-  _globals['_CONTACTREADER']._serialized_end=1117
+  _globals['_LISTCONTACTSFILTER']._serialized_start=65
+  _globals['_LISTCONTACTSFILTER']._serialized_end=100
+  _globals['_CONTACTREQUESTRESPONSE']._serialized_start=102
+  _globals['_CONTACTREQUESTRESPONSE']._serialized_end=207
+  _globals['_CONTACTARRAYREQUESTRESPONSE']._serialized_start=209
+  _globals['_CONTACTARRAYREQUESTRESPONSE']._serialized_end=319
+  _globals['_CONTACTREADER']._serialized_start=322
+  _globals['_CONTACTREADER']._serialized_end=498
 # @@protoc_insertion_point(module_scope)

@@ -5,7 +5,6 @@ import warnings
 
 from protocol import contact_pb2 as protocol_dot_contact__pb2
 from protocol import contact_read_pb2 as protocol_dot_contact__read__pb2
-from protocol import notice_pb2 as protocol_dot_notice__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -46,31 +45,6 @@ class ContactReaderStub:
                 request_serializer=protocol_dot_contact__read__pb2.ListContactsFilter.SerializeToString,
                 response_deserializer=protocol_dot_contact__read__pb2.ContactArrayRequestResponse.FromString,
                 _registered_method=True)
-        self.Read = channel.unary_unary(
-                '/protocol.ContactReader/Read',
-                request_serializer=protocol_dot_contact__read__pb2.ReadRequest.SerializeToString,
-                response_deserializer=protocol_dot_contact__read__pb2.ReadReply.FromString,
-                _registered_method=True)
-        self.ReadEach = channel.stream_stream(
-                '/protocol.ContactReader/ReadEach',
-                request_serializer=protocol_dot_contact__read__pb2.ReadRequest.SerializeToString,
-                response_deserializer=protocol_dot_contact__read__pb2.ReadReply.FromString,
-                _registered_method=True)
-        self.GetOutcomes = channel.unary_unary(
-                '/protocol.ContactReader/GetOutcomes',
-                request_serializer=protocol_dot_contact__read__pb2.OutcomesRequest.SerializeToString,
-                response_deserializer=protocol_dot_notice__pb2.NoticeBatch.FromString,
-                _registered_method=True)
-        self.ReadNotices = channel.unary_unary(
-                '/protocol.ContactReader/ReadNotices',
-                request_serializer=protocol_dot_contact__read__pb2.NoticesRequest.SerializeToString,
-                response_deserializer=protocol_dot_notice__pb2.NoticeBatch.FromString,
-                _registered_method=True)
-        self.WatchNotices = channel.unary_stream(
-                '/protocol.ContactReader/WatchNotices',
-                request_serializer=protocol_dot_contact__read__pb2.WatchRequest.SerializeToString,
-                response_deserializer=protocol_dot_notice__pb2.NoticeBatch.FromString,
-                _registered_method=True)
 
 
 class ContactReaderServicer:
@@ -88,45 +62,6 @@ class ContactReaderServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def Read(self, request, context):
-        """Extensions. They fail with gRPC status codes.
-
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def ReadEach(self, request_iterator, context):
-        """As Read, for each request in turn: the next is sent once the last is answered.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def GetOutcomes(self, request, context):
-        """The newest notice of each command that has one. Commands that are unknown are left out.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def ReadNotices(self, request, context):
-        """Notices after a position, once: OUT_OF_RANGE when older than what is kept,
-        FAILED_PRECONDITION when the position is of another history.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def WatchNotices(self, request, context):
-        """Notices after a position, then each as it is committed. The first batch comes at once, empty when
-        there is nothing to tell, so that who watches knows the database, its head, and that it is heard.
-        Fails as ReadNotices does.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
 
 def add_ContactReaderServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -139,31 +74,6 @@ def add_ContactReaderServicer_to_server(servicer, server):
                     servicer.ListContacts,
                     request_deserializer=protocol_dot_contact__read__pb2.ListContactsFilter.FromString,
                     response_serializer=protocol_dot_contact__read__pb2.ContactArrayRequestResponse.SerializeToString,
-            ),
-            'Read': grpc.unary_unary_rpc_method_handler(
-                    servicer.Read,
-                    request_deserializer=protocol_dot_contact__read__pb2.ReadRequest.FromString,
-                    response_serializer=protocol_dot_contact__read__pb2.ReadReply.SerializeToString,
-            ),
-            'ReadEach': grpc.stream_stream_rpc_method_handler(
-                    servicer.ReadEach,
-                    request_deserializer=protocol_dot_contact__read__pb2.ReadRequest.FromString,
-                    response_serializer=protocol_dot_contact__read__pb2.ReadReply.SerializeToString,
-            ),
-            'GetOutcomes': grpc.unary_unary_rpc_method_handler(
-                    servicer.GetOutcomes,
-                    request_deserializer=protocol_dot_contact__read__pb2.OutcomesRequest.FromString,
-                    response_serializer=protocol_dot_notice__pb2.NoticeBatch.SerializeToString,
-            ),
-            'ReadNotices': grpc.unary_unary_rpc_method_handler(
-                    servicer.ReadNotices,
-                    request_deserializer=protocol_dot_contact__read__pb2.NoticesRequest.FromString,
-                    response_serializer=protocol_dot_notice__pb2.NoticeBatch.SerializeToString,
-            ),
-            'WatchNotices': grpc.unary_stream_rpc_method_handler(
-                    servicer.WatchNotices,
-                    request_deserializer=protocol_dot_contact__read__pb2.WatchRequest.FromString,
-                    response_serializer=protocol_dot_notice__pb2.NoticeBatch.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -220,141 +130,6 @@ class ContactReader:
             '/protocol.ContactReader/ListContacts',
             protocol_dot_contact__read__pb2.ListContactsFilter.SerializeToString,
             protocol_dot_contact__read__pb2.ContactArrayRequestResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def Read(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/protocol.ContactReader/Read',
-            protocol_dot_contact__read__pb2.ReadRequest.SerializeToString,
-            protocol_dot_contact__read__pb2.ReadReply.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ReadEach(request_iterator,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.stream_stream(
-            request_iterator,
-            target,
-            '/protocol.ContactReader/ReadEach',
-            protocol_dot_contact__read__pb2.ReadRequest.SerializeToString,
-            protocol_dot_contact__read__pb2.ReadReply.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def GetOutcomes(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/protocol.ContactReader/GetOutcomes',
-            protocol_dot_contact__read__pb2.OutcomesRequest.SerializeToString,
-            protocol_dot_notice__pb2.NoticeBatch.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ReadNotices(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/protocol.ContactReader/ReadNotices',
-            protocol_dot_contact__read__pb2.NoticesRequest.SerializeToString,
-            protocol_dot_notice__pb2.NoticeBatch.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def WatchNotices(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_stream(
-            request,
-            target,
-            '/protocol.ContactReader/WatchNotices',
-            protocol_dot_contact__read__pb2.WatchRequest.SerializeToString,
-            protocol_dot_notice__pb2.NoticeBatch.FromString,
             options,
             channel_credentials,
             insecure,

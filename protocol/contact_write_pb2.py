@@ -22,27 +22,16 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from protocol import contact_pb2 as protocol_dot_contact__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprotocol/contact_write.proto\x12\x08protocol\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16protocol/contact.proto\"\x86\x01\n\x07\x43ommand\x12 \n\x03\x61\x64\x64\x18\x01 \x01(\x0b\x32\x11.protocol.ContactH\x00\x12#\n\x06update\x18\x02 \x01(\x0b\x32\x11.protocol.ContactH\x00\x12,\n\x06\x64\x65lete\x18\x03 \x01(\x0b\x32\x1a.protocol.ContactReferenceH\x00\x42\x06\n\x04\x62ody\"2\n\x0c\x43ommandBatch\x12\"\n\x07\x63ommand\x18\x01 \x03(\x0b\x32\x11.protocol.Command\"\x1a\n\nApplyReply\x12\x0c\n\x04left\x18\x01 \x03(\t\"|\n\x0bUndecodable\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12/\n\x0breceived_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04size\x18\x05 \x01(\x03\">\n\x10UndecodableBatch\x12*\n\x0bundecodable\x18\x01 \x03(\x0b\x32\x15.protocol.Undecodable2\x94\x03\n\rContactWriter\x12:\n\nAddContact\x12\x11.protocol.Contact\x1a\x19.protocol.RequestResponse\x12=\n\rUpdateContact\x12\x11.protocol.Contact\x1a\x19.protocol.RequestResponse\x12\x46\n\rDeleteContact\x12\x1a.protocol.ContactReference\x1a\x19.protocol.RequestResponse\x12\x35\n\x05\x41pply\x12\x16.protocol.CommandBatch\x1a\x14.protocol.ApplyReply\x12=\n\tApplyEach\x12\x16.protocol.CommandBatch\x1a\x14.protocol.ApplyReply(\x01\x30\x01\x12J\n\x11RecordUndecodable\x12\x1a.protocol.UndecodableBatch\x1a\x19.protocol.RequestResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprotocol/contact_write.proto\x12\x08protocol\x1a\x16protocol/contact.proto2\xd2\x01\n\rContactWriter\x12:\n\nAddContact\x12\x11.protocol.Contact\x1a\x19.protocol.RequestResponse\x12=\n\rUpdateContact\x12\x11.protocol.Contact\x1a\x19.protocol.RequestResponse\x12\x46\n\rDeleteContact\x12\x1a.protocol.ContactReference\x1a\x19.protocol.RequestResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protocol.contact_write_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_COMMAND']._serialized_start=100
-  _globals['_COMMAND']._serialized_end=234
-  _globals['_COMMANDBATCH']._serialized_start=236
-  _globals['_COMMANDBATCH']._serialized_end=286
-  _globals['_APPLYREPLY']._serialized_start=288
-  _globals['_APPLYREPLY']._serialized_end=314
-  _globals['_UNDECODABLE']._serialized_start=316
-  _globals['_UNDECODABLE']._serialized_end=440
-  _globals['_UNDECODABLEBATCH']._serialized_start=442
-  _globals['_UNDECODABLEBATCH']._serialized_end=504
-  _globals['_CONTACTWRITER']._serialized_start=507
-  _globals['_CONTACTWRITER']._serialized_end=911
+  _globals['_CONTACTWRITER']._serialized_start=67
+  _globals['_CONTACTWRITER']._serialized_end=277
 # @@protoc_insertion_point(module_scope)

@@ -4,7 +4,6 @@ import grpc
 import warnings
 
 from protocol import contact_pb2 as protocol_dot_contact__pb2
-from protocol import contact_write_pb2 as protocol_dot_contact__write__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -50,21 +49,6 @@ class ContactWriterStub:
                 request_serializer=protocol_dot_contact__pb2.ContactReference.SerializeToString,
                 response_deserializer=protocol_dot_contact__pb2.RequestResponse.FromString,
                 _registered_method=True)
-        self.Apply = channel.unary_unary(
-                '/protocol.ContactWriter/Apply',
-                request_serializer=protocol_dot_contact__write__pb2.CommandBatch.SerializeToString,
-                response_deserializer=protocol_dot_contact__write__pb2.ApplyReply.FromString,
-                _registered_method=True)
-        self.ApplyEach = channel.stream_stream(
-                '/protocol.ContactWriter/ApplyEach',
-                request_serializer=protocol_dot_contact__write__pb2.CommandBatch.SerializeToString,
-                response_deserializer=protocol_dot_contact__write__pb2.ApplyReply.FromString,
-                _registered_method=True)
-        self.RecordUndecodable = channel.unary_unary(
-                '/protocol.ContactWriter/RecordUndecodable',
-                request_serializer=protocol_dot_contact__write__pb2.UndecodableBatch.SerializeToString,
-                response_deserializer=protocol_dot_contact__pb2.RequestResponse.FromString,
-                _registered_method=True)
 
 
 class ContactWriterServicer:
@@ -88,29 +72,6 @@ class ContactWriterServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def Apply(self, request, context):
-        """Extensions. They fail with gRPC status codes.
-
-        Applies what can be applied, in one transaction with its notices. A known command id changes nothing.
-        UNAVAILABLE: nothing was committed, offer the same batch again.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def ApplyEach(self, request_iterator, context):
-        """As Apply, for each batch in turn: the next is sent once the last is answered.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def RecordUndecodable(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
 
 def add_ContactWriterServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -127,21 +88,6 @@ def add_ContactWriterServicer_to_server(servicer, server):
             'DeleteContact': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteContact,
                     request_deserializer=protocol_dot_contact__pb2.ContactReference.FromString,
-                    response_serializer=protocol_dot_contact__pb2.RequestResponse.SerializeToString,
-            ),
-            'Apply': grpc.unary_unary_rpc_method_handler(
-                    servicer.Apply,
-                    request_deserializer=protocol_dot_contact__write__pb2.CommandBatch.FromString,
-                    response_serializer=protocol_dot_contact__write__pb2.ApplyReply.SerializeToString,
-            ),
-            'ApplyEach': grpc.stream_stream_rpc_method_handler(
-                    servicer.ApplyEach,
-                    request_deserializer=protocol_dot_contact__write__pb2.CommandBatch.FromString,
-                    response_serializer=protocol_dot_contact__write__pb2.ApplyReply.SerializeToString,
-            ),
-            'RecordUndecodable': grpc.unary_unary_rpc_method_handler(
-                    servicer.RecordUndecodable,
-                    request_deserializer=protocol_dot_contact__write__pb2.UndecodableBatch.FromString,
                     response_serializer=protocol_dot_contact__pb2.RequestResponse.SerializeToString,
             ),
     }
@@ -225,87 +171,6 @@ class ContactWriter:
             target,
             '/protocol.ContactWriter/DeleteContact',
             protocol_dot_contact__pb2.ContactReference.SerializeToString,
-            protocol_dot_contact__pb2.RequestResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def Apply(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/protocol.ContactWriter/Apply',
-            protocol_dot_contact__write__pb2.CommandBatch.SerializeToString,
-            protocol_dot_contact__write__pb2.ApplyReply.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ApplyEach(request_iterator,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.stream_stream(
-            request_iterator,
-            target,
-            '/protocol.ContactWriter/ApplyEach',
-            protocol_dot_contact__write__pb2.CommandBatch.SerializeToString,
-            protocol_dot_contact__write__pb2.ApplyReply.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def RecordUndecodable(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/protocol.ContactWriter/RecordUndecodable',
-            protocol_dot_contact__write__pb2.UndecodableBatch.SerializeToString,
             protocol_dot_contact__pb2.RequestResponse.FromString,
             options,
             channel_credentials,

@@ -63,12 +63,7 @@ def _apply_alone(incoming: IncomingCommand) -> Applied:
     declared = registry().get(incoming.aggregate)
     try:
         with transaction.atomic(using=ALIAS):
-            applied = _run([incoming])
-            if declared is not None:
-                # The database would say so at the commit, of all.
-                with cursor() as on:
-                    engine_of(ALIAS).check_references(on, declared.store.model, [incoming.aggregate_id])
-            return applied
+            return _run([incoming])
     except Exception as error:
         if _is_of_the_service(error):
             raise

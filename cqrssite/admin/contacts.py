@@ -107,8 +107,8 @@ class ContactAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in th
         """Links to what became of the contact's commands, and to the commands themselves."""
         return format_html(
             '<a href="{}">notices</a> · <a href="{}">commands</a>',
-            _list_of("cqrs_notice", contact_id=contact.pk),
-            _list_of("cqrs_command", contact_id=contact.pk),
+            _list_of("cqrs_notice", aggregate="contact", aggregate_id=contact.pk),
+            _list_of("cqrs_command", aggregate="contact", aggregate_id=contact.pk),
         )
 
     # What the admin would write, it queues.
@@ -172,7 +172,7 @@ class ContactAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in th
     def history_view(
         self, _request: HttpRequest, object_id: str, _extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        return HttpResponseRedirect(_list_of("cqrs_notice", contact_id=object_id))
+        return HttpResponseRedirect(_list_of("cqrs_notice", aggregate="contact", aggregate_id=object_id))
 
     def response_add(self, request: HttpRequest, _obj: Contact, post_url_continue: str | None = None) -> HttpResponse:
         return HttpResponseRedirect(request.path if "_addanother" in request.POST else self._changelist())

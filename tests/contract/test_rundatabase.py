@@ -95,7 +95,9 @@ def test_a_port_in_use_is_one_line(memory: RunDatabase, tmp_path: Path):
     with RunDatabase(tmp_path, "--memory", bind=address) as second:
         _, errors = second.process.communicate(timeout=30)
     assert second.process.returncode == 1
-    assert errors == f"CommandError: cannot listen on {address}: is the port in use?\n"
+    assert errors == (
+        f"CommandError: cannot listen on {address} (Address already in use); CONTACTS_DATABASE_BIND says where\n"
+    )
 
 
 def test_half_a_memory_store_is_refused(tmp_path: Path):

@@ -16,7 +16,7 @@ from protocol.cqrs_command_pb2 import CommandBatch
 from protocol.cqrs_read_pb2 import Key, Page, ReadReply, ReadRequest
 from protocol.cqrs_read_pb2_grpc import ReadServiceStub
 from protocol.cqrs_write_pb2_grpc import WriteServiceStub
-from tests.support.factories import add, contact_of, id_of, update
+from tests.support.envelopes import add, contact_of, id_of, update
 from tests.support.fake_reader import FullDatabase, served, stored
 from tests.support.polling import eventually
 

@@ -12,8 +12,8 @@ from cqrs.journal.journal import Journal
 from cqrs.journal.models import Command as Row
 from protocol.cqrs_command_pb2 import Command
 from protocol.cqrs_notice_pb2 import Notice
-from tests.support import commands
-from tests.support.commands import id_of
+from tests.support import envelopes as commands
+from tests.support.envelopes import id_of
 
 __all__ = ["id_of", "make_row", "notice", "open_journal", "row", "rows_in_order", "updates", "uses_the_journal"]
 

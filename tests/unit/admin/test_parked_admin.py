@@ -15,7 +15,7 @@ from cqrs.store.models import ParkedCommand
 from cqrssite.admin import parked as parked_pages
 from cqrssite.testing import commands_take_effect_at_once
 from database_service.models import Contact
-from tests.support.factories import add, contact_of, id_of, update
+from tests.support.envelopes import add, contact_of, id_of, name_of, update
 
 pytestmark = pytest.mark.django_db(databases=["default", "contacts"], transaction=True)
 
@@ -140,7 +140,8 @@ def test_a_command_is_amended_after_a_look_at_what_would_become_of_it(admin_clie
     said = text(admin_client.post(address, {"name": " Eve ", "notice": notice, "_amend": ""}, follow=True))
     assert "Queued to amend <a" in said
     row = Command.objects.get()
-    assert (row.name, row.amended_name, row.operation, row.operation_by) == ("Ada", "Eve", "AMEND", "admin")
+    assert (name_of(row.body), name_of(row.amended_body)) == ("Ada", "Eve")
+    assert (row.operation, row.operation_by) == ("AMEND", "admin")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from django.db import connections
 from cqrs.engines import Engine, Lock
 from cqrs.store.apply import apply
 from cqrs.store.database import ALIAS
-from tests.support.factories import add
+from tests.support.envelopes import add
 from tests.support.polling import eventually
 
 # Seconds. A note that comes with the next look in any case takes five.

@@ -13,7 +13,7 @@ from cqrs.store.apply import apply
 from cqrs.store.database import ALIAS
 from cqrs.store.models import Notice, ParkedCommand
 from database_service.models import Contact
-from tests.support.factories import add
+from tests.support.envelopes import add
 from tests.support.recorded import kinds
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=[ALIAS])

@@ -15,7 +15,7 @@ from cqrs.store.database import ALIAS
 from cqrs.store.errors import DatabaseAway
 from cqrs.store.models import DatabaseIdentity, Notice
 from cqrs.store.threads import DatabaseThreads
-from tests.support.factories import add
+from tests.support.envelopes import add
 from tests.support.polling import eventually
 from tests.support.postgresql import cluster
 

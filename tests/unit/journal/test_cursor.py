@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 from cqrs.journal.cursor import Cursor
 from cqrs.journal.record import Record
-from tests.support import commands
+from tests.support import envelopes as commands
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 

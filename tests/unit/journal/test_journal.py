@@ -19,7 +19,7 @@ from cqrs.journal.pending import Unsettled
 from cqrs.journal.settlement import Settlement
 from protocol.cqrs_command_pb2 import Command
 from protocol.cqrs_notice_pb2 import Notice
-from tests.support import commands
+from tests.support import envelopes as commands
 from tests.support.journals import id_of, notice, open_journal, row, rows_in_order, updates, uses_the_journal
 from tests.support.polling import eventually
 

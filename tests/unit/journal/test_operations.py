@@ -8,7 +8,7 @@ from database_service.models import Contact
 from protocol.contact_pb2 import Contact as ContactMessage
 from protocol.cqrs_command_pb2 import Command, Operation
 from protocol.cqrs_notice_pb2 import Notice as Message
-from tests.support.commands import add, cancelled, contact_of, delete, id_of, operated, update
+from tests.support.envelopes import add, cancelled, contact_of, delete, id_of, operated, update
 from tests.support.recorded import kinds
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["contacts"])

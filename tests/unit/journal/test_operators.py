@@ -20,7 +20,7 @@ from cqrssite.testing import commands_take_effect_at_once
 from database_service.models import Contact
 from protocol.contact_pb2 import Contact as ContactMessage
 from protocol.cqrs_command_pb2 import Command as Message
-from tests.support import commands
+from tests.support import envelopes as commands
 
 pytestmark = pytest.mark.django_db(databases=["default", "contacts"], transaction=True)
 
@@ -85,7 +85,7 @@ def test_what_was_handed_over_and_is_parked_is_unsettled_again() -> None:
 def test_an_amendment_is_sent_and_what_was_asked_first_stays_on_record() -> None:
     accepted = update_contact("c1", "Ada", expected_version=3, command_id="key")
     amend_command(sent("key"), 5, name=" Grace ", expected_version=4)
-    assert (commands.name_of(sent("key")), sent("key").meta.expected_version) == ("Grace", 4)
+    assert (commands.name_of(sent("key").body), sent("key").meta.expected_version) == ("Grace", 4)
     row = Command.objects.get()
     assert (ContactMessage.FromString(bytes(row.body)).name, row.expected_version) == ("Ada", 3)
     assert update_contact("c1", "Ada", expected_version=3, command_id="key") == accepted, "the key stays good"

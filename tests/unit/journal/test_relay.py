@@ -21,7 +21,7 @@ from cqrs.journal.relay import Relay
 from protocol import topics
 from protocol.cqrs_command_pb2 import CommandBatch
 from protocol.cqrs_notice_pb2 import Notice
-from tests.support import commands
+from tests.support import envelopes as commands
 from tests.support.fakes import FakeLink, commands_in
 from tests.support.journals import id_of, notice, open_journal, row, rows_in_order, updates, uses_the_journal
 from tests.support.polling import eventually
@@ -81,7 +81,7 @@ class TestMessages:
     def test_a_message_carries_all_of_its_row_and_what_its_sender_has_seen(self) -> None:
         sent = record().command
         AtLeastOnce().stamp(sent.meta, 1250, "7.abc")
-        assert (sent.kind, sent.aggregate_id, commands.name_of(sent)) == ("contact.update", "c1", "Ada")
+        assert (sent.kind, sent.aggregate_id, commands.name_of(sent.body)) == ("contact.update", "c1", "Ada")
         meta = sent.meta
         assert (meta.command_id, meta.depends_on, meta.expected_version) == ("k1", "k0", 2)
         assert (meta.actor, meta.waited_ms, meta.cancelled, meta.seen) == ("grace", 1250, False, "7.abc")

@@ -20,7 +20,7 @@ from protocol import topics
 from protocol.contact_pb2 import Contact
 from protocol.cqrs_command_pb2 import Operation
 from protocol.cqrs_notice_pb2 import Notice
-from tests.support import commands
+from tests.support import envelopes as commands
 from tests.support.fakes import FakeLink
 from tests.support.journals import id_of, notice, open_journal, row, rows_in_order, updates, uses_the_journal
 from tests.support.polling import eventually

@@ -23,7 +23,7 @@ from cqrs.store.errors import PositionTooOld, PositionUnknown
 from database_service.models import Contact as ContactRow
 from protocol.cqrs_command_pb2 import Command, Operation
 from protocol.cqrs_notice_pb2 import Notice, NoticeBatch
-from tests.support.commands import add, cancelled, contact_of, delete, id_of, name_of, operated, update
+from tests.support.envelopes import add, cancelled, contact_of, delete, id_of, name_of, operated, update
 from tests.support.fakes import commands_in
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "contacts"])
@@ -240,7 +240,7 @@ async def test_what_had_no_effect_is_made_known_and_has_none(ring: Ring) -> None
 
 
 def decide_unless_defect(stored: object, command: Command) -> object:
-    if name_of(command) == "defect":
+    if name_of(command.body) == "defect":
         raise ZeroDivisionError("a planted defect")
     return decide(stored, command)
 

@@ -1,12 +1,12 @@
 """The statements beside those of the aggregates."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.db import connections
 
+from cqrs.engines import Lock
 from cqrs.store import rows
-from cqrs.store.database import ALIAS
 
 
 class FirstWriters:
@@ -25,8 +25,10 @@ class FirstWriters:
 
 
 def test_the_second_of_two_first_writers_waits_for_the_first_before_it_reads_a_number(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(connections[ALIAS].features, "has_select_for_update", True)
+    locked: list[Lock] = []
+    engine = SimpleNamespace(lock=lambda _cursor, lock: locked.append(lock))
+    monkeypatch.setattr(rows, "engine_of", lambda _alias: engine)
     cursor = FirstWriters()
     assert rows.identity(cursor, lock=True) == "of the other writer"
     assert "ON CONFLICT DO NOTHING" in cursor.statements[1]
-    assert cursor.statements[-1].endswith("FOR UPDATE")
+    assert locked == [Lock.STORE]

@@ -26,7 +26,7 @@ from cqrs.query.errors import PositionTooOld, PositionUnknown, ReadError
 from cqrs.query.feed import NoticeFeed, State
 from cqrs.recovery.history_guard import HistoryGuard, Refusals
 from cqrs.transport.mqtt import MqttLink
-from cqrs.transport.process import spare_collector
+from cqrs.transport.process import tune_collector
 from cqrssite.environment import Environment
 from protocol import topics
 
@@ -129,7 +129,7 @@ class Gateway:
             self._start("pruning", self._prune())
             self._closing = opened.pop_all()
         _open = self
-        spare_collector()
+        tune_collector()
         return self
 
     async def __aexit__(self, *_exception: object) -> None:

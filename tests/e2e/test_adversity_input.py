@@ -25,11 +25,17 @@ FLOOD = 300
 # Lines that one process may write for a flood of 300 messages.
 LINES = 60
 ALL_TOPICS = (topics.ADD, topics.UPDATE, topics.DELETE, topics.BATCH, topics.CANCEL, topics.HELLO)
+READ, WRITE = ("Read", "GetOutcomes", "ReadNotices"), ("Apply", "RecordMalformed")
 METHODS = {
-    "reader": ("protocol.ContactReader/GetContact", "protocol.ContactReader/ListContacts")
-    + tuple(f"cqrs.ReadService/{method}" for method in ("Read", "GetOutcomes", "ReadNotices")),
-    "database": tuple(f"protocol.ContactWriter/{verb}Contact" for verb in ("Add", "Update", "Delete"))
-    + tuple(f"cqrs.WriteService/{method}" for method in ("Apply", "RecordMalformed")),
+    "reader": [
+        "protocol.ContactReader/GetContact",
+        "protocol.ContactReader/ListContacts",
+        *(f"cqrs.ReadService/{method}" for method in READ),
+    ],
+    "database": [
+        *(f"protocol.ContactWriter/{verb}Contact" for verb in ("Add", "Update", "Delete")),
+        *(f"cqrs.WriteService/{method}" for method in WRITE),
+    ],
 }
 
 

@@ -54,7 +54,7 @@ def test_the_rows_of_the_aggregate_are_written_and_read_by_its_declaration(migra
         store = registry()["note"].store
         with cursor() as on:
             store.save(on, {}, {"n1": Stored(Note(id="n1", text="milk", version=1), 1)})
-            (note,) = store.first(on, 10)
+            (note,) = map(Note.FromString, store.first(on, 10))
         print(note.id, note.text, note.version, note.HasField("stars"))
         """
     ).splitlines() == ["n1 milk 1 False"]

@@ -1,12 +1,13 @@
 """The journal: accepts commands durably, and knows what became of them."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Self, TypeVar
 
 from django.db.backends.utils import CursorWrapper
 
+from cqrs.engines import Lock, engine_of
 from cqrs.journal import rows, tracked_history, write_check
 from cqrs.journal.accepted import Accepted
 from cqrs.journal.clock import Clock
@@ -26,6 +27,8 @@ from protocol.cqrs_notice_pb2 import Notice
 
 # Commands that may wait to be written.
 MAX_WAITING = 10_000
+# Transactions that adopt what is there, in one look; what is left waits for the next.
+ADOPT_TIMES = 10
 # Ends that may wait to be recorded, not counting those of commands that this process knows.
 MAX_KNOWN = 100_000
 
@@ -61,7 +64,12 @@ class Journal:
         self.history = SeenHistory()
         self._completions = Completions(self._record)
         self._committer = Committer(
-            delay, limit, owner, clock, ended=self._completions, on_accepted=self._notify_accepted
+            delay,
+            limit,
+            owner,
+            clock,
+            ended=self._completions,
+            on_accepted=lambda records: self._on_accepted(records),
         )
         self._waiting = 0
         self._on_accepted: Callable[[Sequence[Record]], None] = lambda _records: None
@@ -97,9 +105,6 @@ class Journal:
         self._on_accepted = on_accepted
         self._on_cancel = on_cancel
         self._on_settled = on_settled
-
-    def _notify_accepted(self, records: list[Record]) -> None:
-        self._on_accepted(records)
 
     # Accepting and cancelling.
 
@@ -162,16 +167,18 @@ class Journal:
             self.newest_due = due if self.newest_due > self.clock.wall() else max(self.newest_due, due)
             self.settled_on = self._loop.time()
 
-    async def _record(self, ends: Mapping[str, Settlement]) -> None:
+    async def _record(self, ends: Mapping[str, Settlement]) -> set[str]:
         seen = self.history.take()
-        await self._committer.call(lambda cursor: self._write_ends(cursor, ends, seen))
+        locked = await self._committer.call(lambda cursor: self._write_ends(cursor, ends, seen))
         if seen is not None:
             self.history.recorded(seen)
+        return locked
 
-    def _write_ends(self, cursor: CursorWrapper, ends: Mapping[str, Settlement], seen: Seen | None) -> None:
-        rows.settle(cursor, self.history.numbered(ends))
+    def _write_ends(self, cursor: CursorWrapper, ends: Mapping[str, Settlement], seen: Seen | None) -> set[str]:
+        locked = rows.settle(cursor, self.history.numbered(ends))
         if seen is not None:
             tracked_history.see(seen)
+        return locked
 
     async def reconcile(self) -> None:
         """Reads ends whose notices this process missed: another gateway recorded them while ours was cut off.
@@ -182,6 +189,8 @@ class Journal:
         self._to_check = self._to_check or self._committer.unsettled.ids()
         part, self._to_check = self._to_check[: rows.CHUNK], self._to_check[rows.CHUNK :]
         awaited = self._completions.listened()[: rows.CHUNK]
+        if not part and not awaited:
+            return
         for command_id, settlement in (await self._reader.read(lambda: rows.ended([*part, *awaited]))).items():
             self._note(command_id, settlement)
 
@@ -196,8 +205,8 @@ class Journal:
         head = self._committer.head
         if self._committer.unsettled.last(aggregate, aggregate_id):
             return True
-        last = await self._reader.read(lambda: rows.last_unsettled(aggregate, aggregate_id, after=head))
-        return self.history.may_redrive or (last != "" and not self.is_settled(last))
+        others = await self._reader.read(lambda: rows.unsettled_of(aggregate, aggregate_id, head))
+        return self.history.may_redrive or any(not self.is_settled(command_id) for command_id in others)
 
     def is_settled(self, command_id: str) -> bool:
         """Whether this process knows the command's end and the journal may not have it yet."""
@@ -206,6 +215,11 @@ class Journal:
     def is_unsettled(self, command_id: str) -> bool:
         """Whether this process knows the command and not its end."""
         return command_id in self._committer.unsettled
+
+    @property
+    def head(self) -> int:
+        """Up to this number every row has been seen."""
+        return self._committer.head
 
     @property
     def unsettled(self) -> int:
@@ -262,24 +276,26 @@ class Journal:
         """The first unsettled rows, of all gateways, due before `moment` and after that of a due time and number."""
         return await self._reader.read(lambda: rows.due_before(moment, after, limit))
 
-    async def cancels(self, limit: int) -> list[Record]:
-        """The first unsettled rows, of all gateways, whose cancel was requested."""
-        return await self._reader.read(lambda: rows.cancels(limit))
-
-    async def operations(self, limit: int) -> list[Record]:
-        """The unsettled rows, of all gateways, with an operator's decision on its way; the newest, in order."""
-        return await self._reader.read(lambda: rows.operations(limit))
+    async def decided(self, limit: int, *, cancels: bool) -> list[Record]:
+        """Unsettled rows, of all gateways, that an operator decided about; cancels: or that are to be voided."""
+        return await self._reader.read(lambda: rows.decided(limit, cancels=cancels))
 
     async def catch_up(self) -> None:
-        """Sees the rows that others have committed so far."""
-        await self._committer.catch_up()
+        """Takes over the rows that have no owner, and sees what others have committed, where there is any of this."""
+        for _ in range(ADOPT_TIMES):
+            highest, waiting = await self._reader.read(rows.levels)
+            if not waiting and highest <= self._committer.head:
+                return
+            # Every transaction begins with both.
+            await self._committer.catch_up()
 
-    async def claim(self, previous: str, numbers: Sequence[int] | None = None) -> list[Record]:
-        """Makes unsent rows of the owner `previous` this process's own. No two gateways get the same row.
+    def changes(self, every: float) -> AsyncGenerator[None, None]:
+        """Yields when the journal may have changed, at most once in `every` seconds; see `Engine.changes`."""
+        return engine_of(rows.database()).changes(Lock.JOURNAL, every)
 
-        previous: empty for rows that have no owner yet. numbers: only these, at most 1,000; None: the first 1,000.
-        """
-        return await self._committer.call(lambda _cursor: rows.claim(self.owner, previous, numbers, rows.CHUNK))
+    async def claim(self, previous: str, numbers: Sequence[int]) -> list[Record]:
+        """Makes unsent rows of the owner `previous`, at most 1,000, this process's own. No two get the same row."""
+        return await self._committer.call(lambda _cursor: rows.claim(self.owner, previous, numbers))
 
     async def mark_sent(self, command_ids: Sequence[str]) -> None:
         """Records that the broker has acknowledged these, which must not be sent twice."""

@@ -1,6 +1,7 @@
 """Repairs what got lost on the way: asks what became of overdue commands, and sends the unknown ones again."""
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -19,8 +20,10 @@ from protocol.cqrs_notice_pb2 import Notice
 
 log = logging.getLogger("cqrs.journal.sweep")
 
-# Seconds between two looks at the journal.
+# Seconds between two looks at the journal, where there is something to be looked for.
 EVERY = 0.25
+# Seconds for which nothing is looked for while every command that is known waits for its time.
+QUIET = 5.0
 # Seconds between two comparisons of memory and journal.
 RECONCILE_EVERY = 1.0
 # Commands in one question, and pages of so many rows in one look.
@@ -83,17 +86,22 @@ class Sweep:
         # Whatever other gateways had left at our start is asked for once, due or not.
         self._first = True
         self._waiting = False
+        # Whether something that was decided is on its way: it may have to be sent again.
+        self._decided = False
+        # Until when, and up to which row, the last round has seen to all.
+        self._quiet_until = 0.0
+        self._quiet_head = 0
 
     async def run(self) -> None:
         """Sweeps until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for name, look, pause in (
-                ("pick up", self.pick_up, EVERY),
-                ("repair", self.repair, EVERY),
-                ("reconcile", self._journal.reconcile, RECONCILE_EVERY),
+            for name, session in (
+                ("pick up", self._pick_up_changes),
+                ("repair", self._every(EVERY, self._repair_unless_quiet)),
+                ("reconcile", self._every(RECONCILE_EVERY, self._journal.reconcile)),
             ):
-                session = keep(self._every(pause, look), what=f"the journal ({name})", errors=(JournalUnavailable,))
-                tasks.create_task(session, name=f"sweep: {name}")
+                kept = keep(session, what=f"the journal ({name})", errors=(JournalUnavailable,))
+                tasks.create_task(kept, name=f"sweep: {name}")
 
     def _every(
         self, pause: float, look: Callable[[], Awaitable[None]]
@@ -106,9 +114,19 @@ class Sweep:
 
         return session
 
+    async def _pick_up_changes(self, connected: Callable[[], None]) -> None:
+        async with contextlib.aclosing(self._journal.changes(EVERY)) as changes:
+            async for _ in changes:
+                await self.pick_up()
+                connected()
+                while self._decided or not self._relay.connected:
+                    await asyncio.sleep(EVERY)
+                    await self.pick_up()
+
     def begin_again(self) -> None:
         """Forgets when it has asked for which command: the next round sees to all that are overdue."""
         self._asked.clear()
+        self._quiet_until = 0.0
 
     def on_message(self, topic: str, _payload: bytes) -> None:
         """To be called with what comes on topics.HELLO: a writer is there to take what others have left.
@@ -116,24 +134,31 @@ class Sweep:
         The relay sends our own commands again; those that a dead gateway has left are the sweep's.
         """
         if topic == topics.HELLO:
+            self._quiet_until = 0.0
             self._asked = {command_id: asked for command_id, asked in self._asked.items() if asked.ours}
 
     async def pick_up(self) -> None:
-        """Sends what others left in the journal: commands without an owner, cancels, what operators decided.
+        """Adopts commands without an owner, which the relay then sends; sends cancels and what operators decided.
 
         Raises JournalUnavailable.
         """
         if not self._relay.connected:
-            return await self._journal.catch_up()  # leaves them to a gateway that is
-        records = await self._journal.claim("")
-        decided = await self._journal.operations(ASK_AT_ONCE)
-        if self._delivery().repeats:
-            decided += await self._journal.cancels(ASK_AT_ONCE)
-        records += [record for record in decided if not self._relay.decision_sent(record)]
-        if records:
-            # What was adopted for an operation comes twice.
-            await self._send(list({record.command_id: record for record in records}.values()))
-        return None
+            return  # leaves them to a gateway that is
+        await self._journal.catch_up()
+        decided = await self._journal.decided(ASK_AT_ONCE, cancels=self._delivery().repeats)
+        self._decided = bool(decided)
+        if unsent := [
+            record for record in decided if not self._relay.decision_sent(record) and not self._comes(record)
+        ]:
+            await self._send(unsent)
+
+    def _comes(self, record: Record) -> bool:
+        """Whether the relay sends the row by itself."""
+        return record.owner == self._journal.owner and not self._relay.acknowledged(record)
+
+    async def _repair_unless_quiet(self) -> None:
+        if asyncio.get_running_loop().time() >= self._quiet_until or self._journal.head != self._quiet_head:
+            await self.repair()
 
     async def repair(self) -> None:
         """Looks at the next pages of what is due, and repairs what is overdue. Raises JournalUnavailable."""
@@ -162,6 +187,10 @@ class Sweep:
         return page + await self._journal.due_before(LAST, self._place, ASK_AT_ONCE - len(page))
 
     def _end_round(self) -> None:
+        if self._seen <= self._asked.keys() and self._journal.unsettled <= len(self._seen):
+            again_at = (self._asked[command_id].again_at for command_id in self._seen)
+            self._quiet_until = min((asyncio.get_running_loop().time() + QUIET, *again_at))
+            self._quiet_head = self._journal.head
         self._asked = {command_id: asked for command_id, asked in self._asked.items() if command_id in self._seen}
         self._seen = set()
         self._place = None
@@ -188,7 +217,7 @@ class Sweep:
         if asked is not None:
             return asyncio.get_running_loop().time() >= asked.again_at
         ours = record.owner == self._journal.owner
-        if ours and not self._relay.acknowledged(record):
+        if self._comes(record):
             return False  # what the relay has yet to send is late, not lost
         if self._first and not ours and record.accepted_at <= self._started_at:
             return True

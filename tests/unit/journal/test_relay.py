@@ -453,7 +453,7 @@ class TestCancelling:
             await journal.accept([command])
             await eventually(lambda: len(link.messages) == 1)
             await journal.cancel(id_of(command))
-            (found,) = await journal.cancels(10)
+            (found,) = await journal.decided(10, cancels=True)
             await eventually(lambda: relay.decision_sent(found))
         topic, payload = link.messages[1]
         assert topic == topics.CANCEL
@@ -481,7 +481,7 @@ class TestCancelling:
             (command,) = updates("c1", 1)
             await journal.accept([command])
             await journal.cancel(id_of(command))
-            (found,) = await journal.cancels(10)
+            (found,) = await journal.decided(10, cancels=True)
             await eventually(lambda: relay.decision_sent(found))
             relay.on_message(topics.HELLO, b"")
             assert not relay.decision_sent(found)
@@ -510,7 +510,7 @@ class TestCancelling:
             for command in sent:
                 await journal.cancel(id_of(command))
             assert len(relay._cancels) == 2
-            assert len(await journal.cancels(10)) == 4
+            assert len(await journal.decided(10, cancels=True)) == 4
 
 
 class TestForeignParts:

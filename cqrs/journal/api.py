@@ -15,6 +15,7 @@ Each function has a twin for asynchronous code, named with an `a` in front. `cqr
 import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from asgiref.sync import sync_to_async
 from django.db import DatabaseError, IntegrityError, transaction
@@ -35,6 +36,8 @@ from protocol.cqrs_notice_pb2 import Notice
 
 # Commands in one transaction of `submit_many`.
 BLOCK = 200
+
+T = TypeVar("T")
 
 Effect = Callable[[Sequence[Command]], Sequence[Notice]]
 
@@ -101,12 +104,7 @@ def accept(made: Sequence[Command], *, fresh: bool = False) -> list[Accepted]:
 
     Raises KeyConflict, JournalFull, JournalUnavailable.
     """
-    with _errors():
-        try:
-            return _accept(made, fresh)
-        except IntegrityError:
-            # Another transaction came first with one of these ids, and has committed now: it is known.
-            return _accept(made, fresh=False)
+    return _twice(lambda: _accept(made, fresh), lambda: _accept(made, fresh=False))
 
 
 def _accept(made: Sequence[Command], fresh: bool) -> list[Accepted]:
@@ -199,12 +197,26 @@ def _verb(kind: str) -> Verb:
 
 
 def _operate(operation: str, parked: Command, notice: int, actor: str, amended: Command | None = None) -> Accepted:
-    with _errors(), rows.joining() as cursor:
-        actor = commands.checked_actor(actor)
-        delay = conf.current().delay
-        record = operator_actions.operate(cursor, operation, parked, notice, actor=actor, delay=delay, amended=amended)
-        _take_effect([record.command])
-        return record.accepted()
+    actor, delay = commands.checked_actor(actor), conf.current().delay
+
+    def operate() -> Accepted:
+        with rows.joining() as cursor:
+            record = operator_actions.operate(
+                cursor, operation, parked, notice, actor=actor, delay=delay, amended=amended
+            )
+            _take_effect([record.command])
+            return record.accepted()
+
+    return _twice(operate, operate)
+
+
+def _twice(first: Callable[[], T], again: Callable[[], T]) -> T:
+    """What `first` returns, or `again` where another transaction came first with one of its ids: it is known then."""
+    with _errors():
+        try:
+            return first()
+        except IntegrityError:
+            return again()
 
 
 def _take_effect(made: Sequence[Command]) -> None:

@@ -141,6 +141,7 @@ class Committer:
                     self._last_size = len(group)
             connections[rows.database()].close()
         except BaseException as error:  # noqa: BLE001  # `watch` raises it
+            connections[rows.database()].close()
             self._loop.call_soon_threadsafe(self._die, group, error)
         else:
             self._loop.call_soon_threadsafe(self._ended.set_result, None)

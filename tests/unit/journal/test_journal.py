@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.db import OperationalError, connection
 from django.db.backends.utils import CursorWrapper
 
-from contacts_write import api
+import contacts_write as api
 from cqrs.journal import committer, completions, rows
 from cqrs.journal import journal as journal_module
 from cqrs.journal.errors import JournalFull, JournalUnavailable, KeyConflict, NotCancellable, UnknownCommand

@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 from asgiref.sync import sync_to_async
 
-from contacts_write import api, aretry_command
+import contacts_write as api
+from contacts_write import aretry_command
 from contacts_write.go_contract import GoTopics
 from cqrs.journal import sweep as sweep_module
 from cqrs.journal.clock import Clock, now
@@ -514,6 +515,7 @@ class TestPickingUp:
             one.fall_silent()
             assert (await one.journal.settled(accepted.command_id, 5)).state == "APPLIED"
             task.cancel()
+            await asyncio.wait([task])
             await asyncio.wait([task])
 
 

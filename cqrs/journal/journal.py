@@ -1,13 +1,12 @@
 """The journal: accepts commands durably, and knows what became of them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Self, TypeVar
 
 from django.db.backends.utils import CursorWrapper
 
-from cqrs.engines import Lock, engine_of
 from cqrs.journal import rows, tracked_history, write_check
 from cqrs.journal.accepted import Accepted
 from cqrs.journal.clock import Clock
@@ -16,12 +15,10 @@ from cqrs.journal.completions import Completions
 from cqrs.journal.delivery import Deliveries, at_least_once
 from cqrs.journal.errors import JournalFull, NotCancellable, UnknownCommand
 from cqrs.journal.models import Command as Row
-from cqrs.journal.models import TrackedHistory
 from cqrs.journal.record import Record
 from cqrs.journal.row_reader import RowReader
 from cqrs.journal.seen_history import SeenHistory
 from cqrs.journal.settlement import Settlement, State, handed_over, settlement_of
-from cqrs.journal.tracked_history import Seen
 from protocol.cqrs_command_pb2 import Command
 from protocol.cqrs_notice_pb2 import Notice
 
@@ -63,14 +60,8 @@ class Journal:
         self.settled_on = 0.0
         self.history = SeenHistory()
         self._completions = Completions(self._record)
-        self._committer = Committer(
-            delay,
-            limit,
-            owner,
-            clock,
-            ended=self._completions,
-            on_accepted=lambda records: self._on_accepted(records),
-        )
+        on_accepted = lambda records: self._on_accepted(records)  # noqa: E731  # `listen` may come later
+        self._committer = Committer(delay, limit, owner, clock, ended=self._completions, on_accepted=on_accepted)
         self._waiting = 0
         self._on_accepted: Callable[[Sequence[Record]], None] = lambda _records: None
         self._on_cancel: Callable[[Record], None] = lambda _record: None
@@ -131,10 +122,9 @@ class Journal:
         """
         if not self._delivery().repeats:
             raise NotCancellable("a part of this system knows only the contract, which has no cancel")
-        end = self._completions.ended(command_id)
-        if end is not None:
+        if (end := self._completions.ended(command_id)) is not None:
             raise NotCancellable(f"command {command_id} is {State(end.state).label} already")
-        record = await self._committer.call(lambda _cursor: rows.cancel(command_id, actor))
+        record = await self.write(lambda: rows.cancel(command_id, actor))
         self._on_cancel(record)
         return record.accepted()
 
@@ -169,15 +159,15 @@ class Journal:
 
     async def _record(self, ends: Mapping[str, Settlement]) -> set[str]:
         seen = self.history.take()
-        locked = await self._committer.call(lambda cursor: self._write_ends(cursor, ends, seen))
+
+        def record(cursor: CursorWrapper) -> set[str]:
+            if seen is not None:
+                tracked_history.see(seen)
+            return rows.settle(cursor, self.history.numbered(ends))
+
+        locked = await self._committer.call(record)
         if seen is not None:
             self.history.recorded(seen)
-        return locked
-
-    def _write_ends(self, cursor: CursorWrapper, ends: Mapping[str, Settlement], seen: Seen | None) -> set[str]:
-        locked = rows.settle(cursor, self.history.numbered(ends))
-        if seen is not None:
-            tracked_history.see(seen)
         return locked
 
     async def reconcile(self) -> None:
@@ -252,7 +242,7 @@ class Journal:
         """Returns once a row is committed by the thread that commits every command. Raises JournalUnavailable."""
         await self._committer.call(write_check.write)
 
-    # What relay, sweep and retention need. All but the first raise JournalUnavailable.
+    # What relay, sweep, retention and the history guard need. All but the first raise JournalUnavailable.
 
     def waited_ms(self, record: Record) -> int:
         """How much of its delay a command has waited: 0 to the delay.
@@ -272,14 +262,6 @@ class Journal:
         head = self._committer.head
         return await self._reader.read(lambda: rows.queued_of(self.owner, after, head, limit, unsent=unsent))
 
-    async def due_before(self, moment: datetime, after: tuple[datetime, int] | None, limit: int) -> list[Record]:
-        """The first unsettled rows, of all gateways, due before `moment` and after that of a due time and number."""
-        return await self._reader.read(lambda: rows.due_before(moment, after, limit))
-
-    async def decided(self, limit: int, *, cancels: bool) -> list[Record]:
-        """Unsettled rows, of all gateways, that an operator decided about; cancels: or that are to be voided."""
-        return await self._reader.read(lambda: rows.decided(limit, cancels=cancels))
-
     async def catch_up(self) -> None:
         """Takes over the rows that have no owner, and sees what others have committed, where there is any of this."""
         for _ in range(ADOPT_TIMES):
@@ -289,31 +271,20 @@ class Journal:
             # Every transaction begins with both.
             await self._committer.catch_up()
 
-    def changes(self, every: float) -> AsyncGenerator[None, None]:
-        """Yields when the journal may have changed, at most once in `every` seconds; see `Engine.changes`."""
-        return engine_of(rows.database()).changes(Lock.JOURNAL, every)
-
-    async def claim(self, previous: str, numbers: Sequence[int]) -> list[Record]:
-        """Makes unsent rows of the owner `previous`, at most 1,000, this process's own. No two get the same row."""
-        return await self._committer.call(lambda _cursor: rows.claim(self.owner, previous, numbers))
-
-    async def mark_sent(self, command_ids: Sequence[str]) -> None:
-        """Records that the broker has acknowledged these, which must not be sent twice."""
-        await self._committer.call(lambda _cursor: rows.mark_sent(command_ids))
-
     async def prune(self, settled_before: datetime) -> int:
         """Deletes what was settled before a moment, and the idempotency keys with it; returns how many rows."""
         total = 0
-        while pruned := await self._committer.call(lambda _cursor: rows.prune(settled_before)):
+        while pruned := await self.write(lambda: rows.prune(settled_before)):
             total += pruned
         return total
 
-    # What the history guard needs. Both raise JournalUnavailable.
-
-    async def tracked(self) -> TrackedHistory | None:
-        """The database whose history is tracked; None: none yet."""
-        return await self._reader.read(tracked_history.read)
+    async def read(self, query: Callable[[], T]) -> T:
+        """What `query` returns of the journal's database."""
+        return await self._reader.read(query)
 
     async def write(self, work: Callable[[], T]) -> T:
-        """What `work` returns, once what it writes to the journal's database is committed."""
+        """What `work` returns, once what it writes to the journal's database is committed.
+
+        No other process writes the journal meanwhile.
+        """
         return await self._committer.call(lambda _cursor: work())

@@ -5,7 +5,7 @@ Numbers over 0 become visible in their order, those under 0 in none: see `cqrs.j
 
 import contextlib
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -54,6 +54,11 @@ def joining() -> Iterator[CursorWrapper]:
     with transaction.atomic(using=name), connections[name].cursor() as cursor:
         yield cursor
         engine_of(name).announce(cursor, Lock.JOURNAL)
+
+
+def changes(every: float) -> AsyncGenerator[None, None]:
+    """Yields when the journal may have changed, once in `every` seconds at most; see `Engine.changes`."""
+    return engine_of(database()).changes(Lock.JOURNAL, every)
 
 
 def levels() -> tuple[int, bool]:

@@ -707,10 +707,13 @@ class TestClaiming:
         async with open_journal("gateway-1") as dead:
             sent, unsent = updates("c1", 2)
             await dead.accept([sent, unsent])
-            await dead.mark_sent([id_of(sent)])
+            await dead.write(lambda: rows.mark_sent([id_of(sent)]))
         numbers = [found.number for found in await rows_in_order()]
         async with open_journal("gateway-2") as two, open_journal("gateway-3") as three:
-            claimed = await asyncio.gather(two.claim("gateway-1", numbers), three.claim("gateway-1", numbers))
+            claimed = await asyncio.gather(
+                two.write(lambda: rows.claim("gateway-2", "gateway-1", numbers)),
+                three.write(lambda: rows.claim("gateway-3", "gateway-1", numbers)),
+            )
         assert [entry.command_id for records in claimed for entry in records] == [id_of(unsent)]
 
 

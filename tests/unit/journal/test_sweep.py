@@ -10,6 +10,7 @@ from asgiref.sync import sync_to_async
 import contacts_write as api
 from contacts_write import aretry_command
 from contacts_write.go_contract import GoTopics
+from cqrs.journal import rows, takeover
 from cqrs.journal import sweep as sweep_module
 from cqrs.journal.clock import Clock, now
 from cqrs.journal.delivery import AtLeastOnce, Delivery, choose
@@ -537,7 +538,7 @@ class TestForeignWriter:
         async with gateway(single=True) as one:
             await one.first_round()
             (lost,) = await one.send("c1")
-            await age(sweep_module.GIVE_UP + 1, lost)
+            await age(takeover.GIVE_UP + 1, lost)
             one.fall_silent()
             await one.sweep.repair()
             assert (await one.journal.settled(lost, 1)).state == "HANDED_OVER"
@@ -546,8 +547,8 @@ class TestForeignWriter:
         left = updates("c1", 2)
         async with open_journal("gateway-1", delay=0) as journal:
             await journal.accept(left)
-            await journal.mark_sent([id_of(left[0])])
-        await age(sweep_module.TAKE_OVER + 1, *(id_of(command) for command in left))
+            await journal.write(lambda: rows.mark_sent([id_of(left[0])]))
+        await age(takeover.TAKE_OVER + 1, *(id_of(command) for command in left))
         async with gateway("gateway-2", single=True) as two:
             await two.sweep.repair()
             assert two.link.sent_ids() == [id_of(left[1])]
@@ -560,7 +561,7 @@ class TestForeignWriter:
         left = updates("c1", 1)
         async with open_journal("gateway-1", delay=0) as journal:
             await journal.accept(left)
-        await age(sweep_module.TAKE_OVER - 5, id_of(left[0]))
+        await age(takeover.TAKE_OVER - 5, id_of(left[0]))
         async with gateway("gateway-2", single=True) as two:
             await two.sweep.repair()
             assert two.reader.asked == [id_of(left[0])]

@@ -36,7 +36,7 @@ class HostPolicy:
         domain, _port = split_domain_port(host)
         if domain and validate_host(domain, self._allowed):
             return None
-        return f"the host {host!r} is not served here; CONTACTS_ALLOWED_HOSTS says which are"
+        return f"the host {host!r} is not served here; ALLOWED_HOSTS says which are"
 
 
 class OriginPolicy:

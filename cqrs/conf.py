@@ -118,8 +118,8 @@ class Settings:
     # One command a message, on a contract's topics, never sent again on silence: for writers that are not the kit's.
     single_messages: bool = _setting(False, lambda value: isinstance(value, bool), "must be True or False")
 
-    # What messages to people call a setting.
-    setting_names: str = _setting('CQRS["{}"]', lambda value: isinstance(value, str), "must be a text with {}")
+    # What messages to people call a setting, with {} for its name; empty: CQRS["{}"].
+    setting_names: str = _text()
 
 
 # By their names in CQRS.
@@ -139,8 +139,9 @@ def default(name: str) -> Any:
 
 
 def called(name: str) -> str:
-    """What messages call the setting of this field: "gateway_bind" is CQRS["GATEWAY_BIND"]."""
-    return current().setting_names.format(name.upper())
+    """What messages call a setting: "gateway_bind" is CQRS["GATEWAY_BIND"], one of Django's own is called as it is."""
+    name = name.upper()
+    return (current().setting_names or ('CQRS["{}"]' if name in _FIELDS else "{}")).format(name)
 
 
 def errors(given: Mapping[str, Any]) -> Iterable[str]:

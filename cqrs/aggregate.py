@@ -88,8 +88,12 @@ class Store(Protocol):
         """The rows that there are, by id. ids: each one is an id by `protocol.rules`."""
         ...
 
-    def first(self, cursor: Any, count: int) -> list[Any]:
-        """The states of the first so many, in the order they were added."""
+    def read(self, cursor: Any, ids: Sequence[str]) -> dict[str, bytes]:
+        """The states of those that there are, serialized."""
+        ...
+
+    def first(self, cursor: Any, count: int) -> list[bytes]:
+        """The states of the first so many, serialized, in the order they were added."""
         ...
 
     def save(self, cursor: Any, before: Mapping[str, Stored], after: Mapping[str, Stored | None]) -> None:

@@ -28,7 +28,7 @@ from cqrs.query.feed import NoticeFeed, State
 from cqrs.recovery.history_guard import HistoryGuard, Refusals
 from cqrs.transport.codec import Codec, NoContract
 from cqrs.transport.mqtt import MqttLink
-from cqrs.transport.process import spare_collector
+from cqrs.transport.process import tune_collector
 from protocol import topics
 
 log = logging.getLogger("cqrssite.wiring")
@@ -160,7 +160,7 @@ class Gateway:
             self._start("pruning", self._prune())
             self._closing = opened.pop_all()
         _open = self
-        spare_collector()
+        tune_collector()
         return self
 
     async def __aexit__(self, *_exception: object) -> None:

@@ -1,80 +1,81 @@
 """Answers to many reads at once, in two queries at most for each aggregate."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from cqrs.aggregate import registry
 from cqrs.store.database import cursor
-from protocol.cqrs_read_pb2 import Key, ReadReply
+from protocol.cqrs_read_pb2 import Answer, Key, ReadReply
 from protocol.rules import count_error, id_error
 
 # Bytes of the states in one reply; a gRPC message holds 4 MiB.
 MAX_STATES = 3_500_000
 
 
-class _Asked(NamedTuple):
-    """The keys of one aggregate; ids are ids, counts are counts."""
+class _Asked:
+    """The keys of one aggregate, and the serialized states that answer them."""
 
-    ids: list[str]
-    counts: list[int]
+    def __init__(self, aggregate: str) -> None:
+        self.declared = registry().get(aggregate)
+        self.error = "" if self.declared else f"there is no aggregate {aggregate[:100]}"
+        self.ids: list[str] = []
+        self.most = 0
+        self.by_id: dict[str, bytes] = {}
+        self.first: list[bytes] = []
 
 
 def read(keys: Sequence[Key]) -> ReadReply:
     """One answer for each key, in their order. An answer says what is wrong with its key; a missing id has no state."""
-    # Each key is looked at once: its aggregate, what it asks for, and what is wrong with it.
-    parsed = [(key.aggregate, *_parsed(key)) for key in keys]
-    asked: defaultdict[str, _Asked] = defaultdict(lambda: _Asked([], []))
-    for aggregate, what, error in parsed:
-        if error is None:
-            its = asked[aggregate]
-            if isinstance(what, str):
+    asked: dict[str, _Asked] = {}
+    places: list[tuple[_Asked, str | int, str]] = []
+    for key in keys:
+        aggregate = key.aggregate
+        its = asked.get(aggregate)
+        if its is None:
+            its = asked[aggregate] = _Asked(aggregate)
+        # An id is what most ask for. A text that is no id is none of a row, and may be one that the database refuses.
+        if what := key.id:
+            error = its.error or id_error(what)
+            if not error:
                 its.ids.append(what)
-            else:
-                its.counts.append(what)
-    found = _found(asked)
-    reply, size = ReadReply(), 0
-    for aggregate, what, error in parsed:
-        answer = reply.answer.add()
-        if error is None and (error := _unknown(aggregate)) is None:
-            by_id, first = found[aggregate]
-            states = by_id.get(what, ()) if isinstance(what, str) else first[:what]
-            size += sum(map(len, states))
-            if size <= MAX_STATES:
-                answer.state.extend(states)
-                continue
-            error = f"the answers exceed {MAX_STATES} bytes: ask for fewer at once"
-        answer.error = error
-    return reply
+            places.append((its, what, error or ""))
+        else:
+            places.append((its, key.page.count, its.error or _page_error(key, its)))
+    with cursor() as on:
+        for its in asked.values():
+            if its.declared and its.ids:
+                its.by_id = its.declared.store.read(on, its.ids)
+            if its.declared and its.most:
+                its.first = its.declared.store.first(on, its.most)
+    return _reply(places)
 
 
-def _parsed(key: Key) -> tuple[str | int, str | None]:
-    """The id or the count that a key asks for, and what is wrong with it, if anything.
-
-    A text that is no id is none of a row, and may be one that the database refuses.
-    """
+def _page_error(key: Key, its: _Asked) -> str:
     what = key.WhichOneof("what")
     if what == "id":
-        return key.id, id_error(key.id)
-    if what == "page":
-        return key.page.count, count_error(key.page.count)
-    return "", "a key asks for an id or for a page"
+        return id_error(key.id) or ""
+    if what != "page":
+        return "a key asks for an id or for a page"
+    error = count_error(key.page.count)
+    its.most = its.most if error else max(its.most, key.page.count)
+    return error or ""
 
 
-def _unknown(aggregate: str) -> str | None:
-    return None if aggregate in registry() else f"there is no aggregate {aggregate[:100]}"
-
-
-def _found(asked: Mapping[str, _Asked]) -> dict[str, tuple[dict[str, list[bytes]], list[bytes]]]:
-    """By aggregate the states by id, and the first so many, serialized."""
-    found = {}
-    with cursor() as on:
-        for aggregate, (ids, counts) in asked.items():
-            if (declared := registry().get(aggregate)) is None:
-                continue
-            store, most = declared.store, max(counts, default=0)
-            stored = store.load(on, ids) if ids else {}
-            by_id = {its_id: [each.state.SerializeToString()] for its_id, each in stored.items()}
-            first = [state.SerializeToString() for state in store.first(on, most)] if most else []
-            found[aggregate] = (by_id, first)
-    return found
+def _reply(places: Sequence[tuple[_Asked, str | int, str]]) -> ReadReply:
+    reply, size = ReadReply(), 0
+    for its, what, error in places:
+        answer: Answer = reply.answer.add()
+        if error:
+            answer.error = error
+        elif isinstance(what, str):
+            state = its.by_id.get(what)
+            if state is not None:
+                size += len(state)
+                answer.state.append(state)
+        else:
+            states = its.first[:what]
+            size += sum(map(len, states))
+            answer.state.extend(states)
+        if size > MAX_STATES:
+            answer.Clear()
+            answer.error = f"the answers exceed {MAX_STATES} bytes: ask for fewer at once"
+    return reply

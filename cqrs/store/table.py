@@ -38,26 +38,22 @@ class TableStore:
         self._names = ", ".join(names)
         self._update = f"UPDATE {table} SET version = %s, last_updated = %s{', ' + own if own else ''} WHERE id = %s"
         self._delete = f"DELETE FROM {table} WHERE id = %s"
-        self._state_of = _compiled(
-            "state_of",
-            "row",
-            [
-                "state = State()",
-                "state.id = row[0]",
-                "state.version = row[1]",
-                # So that it is there even where it is the first moment of 1970.
-                "time = state.last_updated; time.SetInParent()",
-                "time.seconds = row[2] // 1000; time.nanos = row[2] % 1000 * 1_000_000",
-                *(
-                    f"if row[{place}] is not None: state.{each.name} = row[{place}]"
-                    if each.has_presence
-                    else f"state.{each.name} = row[{place}]"
-                    for place, each in enumerate(fields, len(_COLUMNS))
-                ),
-                "return state",
-            ],
-            State=state,
-        )
+        lines = [
+            "state = State()",
+            "state.id = row[0]",
+            "state.version = row[1]",
+            # So that it is there even where it is the first moment of 1970.
+            "time = state.last_updated; time.SetInParent()",
+            "time.seconds = row[2] // 1000; time.nanos = row[2] % 1000 * 1_000_000",
+            *(
+                f"if row[{place}] is not None: state.{each.name} = row[{place}]"
+                if each.has_presence
+                else f"state.{each.name} = row[{place}]"
+                for place, each in enumerate(fields, len(_COLUMNS))
+            ),
+        ]
+        self._state_of = _compiled("state_of", "row", [*lines, "return state"], State=state)
+        self._bytes_of = _compiled("bytes_of", "row", [*lines, "return state.SerializeToString()"], State=state)
         values = [
             f"state.{each.name} if state.HasField('{each.name}') else None"
             if each.has_presence
@@ -73,9 +69,12 @@ class TableStore:
     def load(self, cursor: CursorWrapper, ids: Sequence[str]) -> dict[str, Stored]:
         return {row[0]: Stored(self._state_of(row), row[3]) for row in select_in(cursor, self._select, ids)}
 
-    def first(self, cursor: CursorWrapper, count: int) -> list[Any]:
+    def read(self, cursor: CursorWrapper, ids: Sequence[str]) -> dict[str, bytes]:
+        return {row[0]: self._bytes_of(row) for row in select_in(cursor, self._select, ids)}
+
+    def first(self, cursor: CursorWrapper, count: int) -> list[bytes]:
         cursor.execute(self._first, [count])
-        return [self._state_of(row) for row in cursor.fetchall()]
+        return [self._bytes_of(row) for row in cursor.fetchall()]
 
     def save(self, cursor: CursorWrapper, before: Mapping[str, Stored], after: Mapping[str, Stored | None]) -> None:
         gone: list[list[Any]] = []

@@ -10,7 +10,7 @@ class StartError(Exception):
     """A service cannot start; the message says why in one line."""
 
 
-def spare_collector() -> None:
+def tune_collector() -> None:
     """Has Python's garbage collector look at what comes and goes, not again and again at all that was loaded.
 
     To be called once a service is loaded. Without it, full collections take a quarter of a busy gateway's CPU, and each
@@ -25,7 +25,7 @@ def run(main: Coroutine[None, None, None]) -> None:
     """Runs a service's main coroutine to its end, on uvloop."""
     import uvloop  # here: a process that only sends commands does not load it
 
-    spare_collector()
+    tune_collector()
     uvloop.run(main)
 
 

@@ -116,7 +116,7 @@ async def test_a_full_disk_under_the_database_parks_nothing_and_loses_nothing(st
     assert len(seen) == len(accepted)
     assert {notice["kind"] for notice in seen} == {"ADDED"}
     assert parked(stack) == 0
-    assert_told_briefly(stack["database"].log(), "apply: the database cannot be used")
+    assert_told_briefly(stack["database"].log(), "apply_incoming: the database cannot be used")
     assert_told_briefly(stack["writer"].log(), "UNAVAILABLE: the database cannot be used")
 
 

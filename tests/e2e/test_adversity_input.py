@@ -25,9 +25,17 @@ FLOOD = 300
 # Lines that one process may write for a flood of 300 messages.
 LINES = 60
 ALL_TOPICS = (topics.ADD, topics.UPDATE, topics.DELETE, topics.BATCH, topics.CANCEL, topics.HELLO)
+READ, WRITE = ("Read", "GetOutcomes", "ReadNotices"), ("Apply", "RecordMalformed")
 METHODS = {
-    "reader": ("ContactReader", ("GetContact", "ListContacts", "Read", "GetOutcomes", "ReadNotices")),
-    "database": ("ContactWriter", ("AddContact", "UpdateContact", "DeleteContact", "Apply", "RecordMalformedMessage")),
+    "reader": [
+        "protocol.ContactReader/GetContact",
+        "protocol.ContactReader/ListContacts",
+        *(f"cqrs.ReadService/{method}" for method in READ),
+    ],
+    "database": [
+        *(f"protocol.ContactWriter/{verb}Contact" for verb in ("Add", "Update", "Delete")),
+        *(f"cqrs.WriteService/{method}" for method in WRITE),
+    ],
 }
 
 
@@ -64,7 +72,7 @@ def split(address: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def undecodable(stack: Stack) -> list[tuple[str, int]]:
+def malformed(stack: Stack) -> list[tuple[str, int]]:
     with closing(sqlite3.connect(stack.var / "contacts.sqlite3")) as database:
         return database.execute(f"SELECT topic, size FROM {MalformedMessage._meta.db_table}").fetchall()
 
@@ -111,11 +119,11 @@ async def test_ten_megabytes_close_a_websocket(stack: Stack) -> None:
 
 @pytest.mark.parametrize("role", ["reader", "database"])
 async def test_ten_megabytes_and_garbage_are_refused_over_grpc(stack: Stack, role: str) -> None:
-    service, methods = METHODS[role]
+    methods = METHODS[role]
     noise = random.Random(1)
     async with grpc.aio.insecure_channel(stack.address[role]) as channel:
         for method in methods:
-            call = channel.unary_unary(f"/protocol.{service}/{method}")
+            call = channel.unary_unary(f"/{method}")
             with pytest.raises(grpc.aio.AioRpcError) as refused:
                 await call(bytes(TEN_MEGABYTES), timeout=10)
             assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -137,7 +145,7 @@ async def test_ten_megabytes_on_each_topic_stop_nobody(stack: Stack) -> None:
 
         async def kept() -> bool:
             expected = {(topic, TEN_MEGABYTES) for topic in ALL_TOPICS if topic != topics.HELLO}
-            return expected <= set(undecodable(stack))
+            return expected <= set(malformed(stack))
 
         await eventually(kept, within=WITHIN, what="the beginning of each is kept")
 
@@ -154,7 +162,7 @@ async def test_a_flood_of_garbage_on_the_topics_is_kept_and_summed_up(stack: Sta
         assert {notice["kind"] for notice in await notices.until_seen(accepted, within=WITHIN)} == {"ADDED"}
 
     async def kept() -> bool:
-        return len(undecodable(stack)) >= FLOOD
+        return len(malformed(stack)) >= FLOOD
 
     await eventually(kept, within=WITHIN, what="all of it is kept")
 

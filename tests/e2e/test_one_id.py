@@ -52,7 +52,7 @@ class Recorder(grpc.GenericRpcHandler):
     def applied(self) -> list[str]:
         """The ids of the commands that were to be applied."""
         batches = [CommandBatch.FromString(request) for method, request in self.requests if "/Apply" in method]
-        return [command.add.meta.command_id for batch in batches for command in batch.command]
+        return [command.meta.command_id for batch in batches for command in batch.command]
 
 
 @contextlib.asynccontextmanager

@@ -33,7 +33,7 @@ class Heard:
                 self.commands[ContactReference.FromString(payload).meta.command_id] += 1
             case _:
                 for command in CommandBatch.FromString(payload).command:
-                    self.commands[getattr(command, str(command.WhichOneof("body"))).meta.command_id] += 1
+                    self.commands[command.meta.command_id] += 1
 
 
 @contextlib.asynccontextmanager

@@ -45,6 +45,6 @@ def test_rows_whose_names_are_words_of_sql_are_added_changed_and_deleted() -> No
         store.save(cursor, {}, {"a": Stored(ada, 1)})
         assert store.load(cursor, ["a", "b"]) == {"a": Stored(ada, 1)}
         store.save(cursor, {"a": Stored(ada, 1)}, {"a": Stored(grace, 1)})
-        assert store.first(cursor, 5) == [grace]
+        assert store.first(cursor, 5) == [grace.SerializeToString()]
         store.save(cursor, {"a": Stored(grace, 1)}, {"a": None})
         assert store.first(cursor, 5) == []

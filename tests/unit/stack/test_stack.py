@@ -242,6 +242,7 @@ def test_the_first_process_of_a_container_reaps_orphans_and_passes_each_signal_o
         assert process.wait(10) == 1
     finally:
         process.kill()
+        process.communicate()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the parent's death is signalled on Linux only")

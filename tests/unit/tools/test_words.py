@@ -13,7 +13,6 @@ REPLACED = {
     "recognition": "history guard",
     "followed": "tracked",
     "greet": "on_event",
-    "part": "on_event",
     "hear": "on_event",
     "tell": "notify, log",
     "say": "notify, log",

@@ -107,7 +107,7 @@ class Aggregate:
 
     state: the message that reads and notices carry; it has the fields id, version and last_updated, which the kit
     fills. summary: one line about a state, for lists and search. noun: what messages to people call it, by default its
-    name ("user with id x not found").
+    name ("user with id x not found"). aliases: other names of its query in GraphQL, with their descriptions.
     """
 
     name: str
@@ -115,6 +115,7 @@ class Aggregate:
     store: Store
     summary: Callable[[Any], str] = str
     noun: str = ""
+    aliases: Mapping[str, str] = field(default_factory=dict)
     verbs: dict[str, Verb] = field(default_factory=dict)
 
     def verb(self, body: type[Message], effect: Effect, description: str = "") -> Callable[[Decide], Decide]:

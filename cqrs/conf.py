@@ -18,6 +18,9 @@ from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
+# Gateway processes of one machine. More than one a core is of no use.
+MAX_GATEWAYS = 64
+
 # Of a value: whether it will do.
 Accepts: TypeAlias = Callable[[Any], bool]
 
@@ -92,7 +95,9 @@ class Settings:
     keep_commands_days: float = _days(30)
     keep_notices_days: float = _days(90)
 
-    gateways: int = _count(1)
+    gateways: int = _setting(
+        1, lambda value: _is_count(value) and value <= MAX_GATEWAYS, f"must be a whole number, 1 to {MAX_GATEWAYS}"
+    )
     gateway_bind: str = _bind("127.0.0.1:8080")
     reader_bind: str = _bind("127.0.0.1:9998")
     database_bind: str = _bind("127.0.0.1:8888")
@@ -110,6 +115,12 @@ class Settings:
     mqtt_username: str = _text()
     mqtt_password: str = _text()
 
+    # One command a message, on a contract's topics, never sent again on silence: for writers that are not the kit's.
+    single_messages: bool = _setting(False, lambda value: isinstance(value, bool), "must be True or False")
+
+    # What messages to people call a setting, with {} for its name; empty: CQRS["{}"].
+    setting_names: str = _text()
+
 
 # By their names in CQRS.
 _FIELDS = {each.name.upper(): each for each in dataclasses.fields(Settings)}
@@ -125,6 +136,12 @@ _REACHED_AT = {
 def default(name: str) -> Any:
     """What a setting is when nothing is said of it."""
     return _FIELDS[name].default
+
+
+def called(name: str) -> str:
+    """What messages call a setting: "gateway_bind" is CQRS["GATEWAY_BIND"], one of Django's own is called as it is."""
+    name = name.upper()
+    return (current().setting_names or ('CQRS["{}"]' if name in _FIELDS else "{}")).format(name)
 
 
 def errors(given: Mapping[str, Any]) -> Iterable[str]:

@@ -23,12 +23,11 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from cqrs import conf
 from cqrs.engines.urls import database
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 PREFIX = "CONTACTS_"
-# More than one a core is of no use.
-MAX_GATEWAYS = 64
 
 
 def _checked_bind(value: str) -> str:
@@ -79,7 +78,10 @@ class Environment(BaseSettings):
 
     gateway_bind: Bind = Field("127.0.0.1:8080", description="where the gateway listens")
     gateways: int = Field(
-        1, ge=1, le=MAX_GATEWAYS, description="gateway processes that runstack starts, all at CONTACTS_GATEWAY_BIND"
+        1,
+        ge=1,
+        le=conf.MAX_GATEWAYS,
+        description="gateway processes that runstack starts, all at CONTACTS_GATEWAY_BIND",
     )
     reader_bind: Bind = Field("127.0.0.1:9998", description="where the reader listens")
     database_bind: Bind = Field("127.0.0.1:8888", description="where the database service listens")

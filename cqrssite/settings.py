@@ -6,7 +6,7 @@ import sys
 
 from cqrs import conf
 from cqrs.engines.urls import database
-from cqrssite.environment import BASE_DIR, read_environment
+from cqrssite.environment import PREFIX, read_environment
 
 
 def _make_var_folder() -> None:
@@ -50,12 +50,12 @@ CSRF_TRUSTED_ORIGINS = CONTACTS.allowed_origins
 
 # Not "daphne": as an app it has every service import Twisted at its start. Our runserver brings it.
 INSTALLED_APPS = [
-    # Before staticfiles: of two commands by one name (runserver) Django takes the first.
+    # Of two commands by one name Django takes the first: runserver of the site's, runwriter of contacts'.
     "cqrssite",
-    "cqrs",
     "contacts_read",
     "contacts_write",
     "database_service",
+    "cqrs",
     *CONTACTS.extra_apps,
     "channels",
     "graphene_django",
@@ -104,7 +104,7 @@ DATABASES = {
 }
 DATABASE_ROUTERS = ["cqrs.databases.Router", "cqrssite.databases.StoreAlone"]
 # The kit's settings have the names that the environment gives them, but for the databases.
-CQRS = {"JOURNAL": "default", "STORE": "contacts"}
+CQRS = {"JOURNAL": "default", "STORE": "contacts", "SETTING_NAMES": PREFIX + "{}"}
 CQRS |= {name: getattr(CONTACTS, name.lower()) for name in conf.NAMES if name not in CQRS}
 TEST_RUNNER = "cqrssite.testing_runner.PytestRunner"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -120,7 +120,6 @@ LANGUAGE_CODE = "en-us"
 
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True
-STATICFILES_DIRS = [BASE_DIR / "cqrssite" / "web" / "static"]
 
 LOGGING = {
     "version": 1,

@@ -12,22 +12,23 @@ from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from asgiref.sync import sync_to_async
+from django.apps import apps
 
-from contacts_read.go_contract import ContractReads
-from contacts_write.go_contract import GoTopics
+from cqrs import conf
 from cqrs.engines import engine_of
 from cqrs.journal.delivery import Delivery, choose
 from cqrs.journal.errors import JournalUnavailable
 from cqrs.journal.journal import Journal
 from cqrs.journal.relay import Relay
 from cqrs.journal.sweep import Sweep
+from cqrs.query.batch_reader import SingleReads
 from cqrs.query.client import ReadClient
 from cqrs.query.errors import PositionTooOld, PositionUnknown, ReadError
 from cqrs.query.feed import NoticeFeed, State
 from cqrs.recovery.history_guard import HistoryGuard, Refusals
+from cqrs.transport.codec import Codec, NoContract
 from cqrs.transport.mqtt import MqttLink
 from cqrs.transport.process import tune_collector
-from cqrssite.environment import Environment
 from protocol import topics
 
 log = logging.getLogger("cqrssite.wiring")
@@ -54,9 +55,32 @@ def current() -> "Gateway":
     return _open
 
 
+def codec() -> Codec:
+    """How commands alone travel: as the Go example's messages, where contacts are installed."""
+    if not apps.is_installed("contacts_write"):
+        return NoContract()
+    from contacts_write.go_contract import GoTopics
+
+    return GoTopics()
+
+
+def fallback() -> SingleReads | None:
+    """How a peer is read that knows nothing but the Go example's contract, where contacts are installed."""
+    if not apps.is_installed("contacts_read"):
+        return None
+    from contacts_read.go_contract import ContractReads
+
+    return ContractReads()
+
+
+def gateway() -> "Gateway":
+    """The gateway of this process, by the project's settings."""
+    return Gateway(conf.current(), codec=codec(), fallback=fallback())
+
+
 def check_migrated() -> None:
     """Raises StartError when the gateway's database lacks a migration, or is none that the journal can be in."""
-    engine_of("default").check("gateway's")
+    engine_of(conf.current().journal).check("gateway's")
 
 
 def end_process() -> None:
@@ -71,16 +95,23 @@ class Gateway:
     since a gateway without that task would look alive and settle or send nothing.
     """
 
-    def __init__(self, contacts: Environment, *, on_crash: Callable[[], None] = end_process) -> None:
+    def __init__(
+        self,
+        own: conf.Settings,
+        *,
+        codec: Codec,
+        fallback: SingleReads | None = None,
+        on_crash: Callable[[], None] = end_process,
+    ) -> None:
         self._on_crash = on_crash
-        self._keep = timedelta(days=contacts.keep_commands_days)
+        self._keep = timedelta(days=own.keep_commands_days)
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = contextlib.AsyncExitStack()
         self.owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-        self.foreign_writer = contacts.single_messages
-        self.reader = ReadClient(contacts.reader_address, token=contacts.read_token, fallback=ContractReads())
+        self.foreign_writer = own.single_messages
+        self.reader = ReadClient(own.reader_address, token=own.read_token, fallback=fallback)
         self._tells_outcomes = True
-        self.journal = Journal(contacts.delay, contacts.journal_limit, self.owner, delivery=self.delivery)
+        self.journal = Journal(own.delay, own.journal_limit, self.owner, delivery=self.delivery)
         self.history_guard = HistoryGuard(
             self.journal,
             self.reader.read_notices,
@@ -95,15 +126,15 @@ class Gateway:
             on_state=self._note_notices,
         )
         self.link = MqttLink(
-            contacts.broker_address,
-            name="contacts-gateway",
+            own.broker_address,
+            name="cqrs-gateway",
             topics=[topics.HELLO],
             on_message=self._on_broker_message,
             on_connect=lambda: self.relay.on_connect(),
-            username=contacts.mqtt_username,
-            password=contacts.mqtt_password,
+            username=own.mqtt_username,
+            password=own.mqtt_password,
         )
-        self.relay = Relay(self.journal, self.link, GoTopics(), delivery=self.delivery)
+        self.relay = Relay(self.journal, self.link, codec, delivery=self.delivery)
         self.sweep = Sweep(
             self.journal, self.relay, self.reader.get_outcomes, away=(ReadError,), delivery=self.delivery
         )

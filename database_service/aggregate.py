@@ -12,6 +12,8 @@ contact = Aggregate(
     store=TableStore(models.Contact, Contact),
     summary=lambda contact: contact.name,
     noun="user",
+    # Of its README.
+    aliases={"get_contact": "Another name of contact."},
 )
 
 

@@ -157,4 +157,4 @@ def _migrate() -> None:
 
 
 def _check() -> None:
-    engine_of(ALIAS).check("contacts", _apps())
+    engine_of(ALIAS).check(ALIAS, _apps())

@@ -21,3 +21,16 @@ class Codec(Protocol):
     def decode(self, topic: str, payload: bytes) -> Command:
         """The command in a message on one of the topics. Raises google.protobuf.message.DecodeError."""
         ...
+
+
+class NoContract:
+    """The codec where no other contract is spoken: all commands travel in the kit's own messages."""
+
+    topics: Sequence[str] = ()
+
+    def encode(self, command: Command) -> None:
+        """None: the contract has no message for any command."""
+
+    def decode(self, topic: str, payload: bytes) -> Command:
+        """Never called, since there are no topics."""
+        raise NotImplementedError(topic)

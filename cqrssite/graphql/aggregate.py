@@ -1,6 +1,6 @@
 """What the schema has of one aggregate, made from its declaration: types, queries, mutations and its subscription."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import graphene
@@ -41,12 +41,11 @@ _states: EventMemory[Message] = EventMemory(4 * 1024 * 1024)
 class AggregateSchema:
     """The parts of the schema that belong to one aggregate.
 
-    kinds: the enum of kinds of notices. aliases: other names of the query of one, with their descriptions.
-    Raises TypeError for a field of a message that GraphQL has no type for.
+    kinds: the enum of kinds of notices. Raises TypeError for a field of a message that GraphQL has no type for.
     """
 
-    def __init__(self, aggregate: Aggregate, kinds: Any, aliases: Mapping[str, str]) -> None:
-        self._aggregate, self._aliases = aggregate, aliases
+    def __init__(self, aggregate: Aggregate, kinds: Any) -> None:
+        self._aggregate = aggregate
         self._name, self._label, self._type_name = aggregate.name, aggregate.label, type_name(aggregate)
         self._state = self._state_type()
         self._notice = self._notice_type(kinds)
@@ -55,7 +54,7 @@ class AggregateSchema:
         """Fields of Query."""
         descriptions = {
             self._name: f"One {self._label}. A missing one is null, with an error whose code is NOT_FOUND.",
-            **self._aliases,
+            **self._aggregate.aliases,
         }
         ones = {each: self._one(description) for each, description in descriptions.items()}
         count = graphene.Int(required=True, description="How many, from 0 to 1000.")

@@ -1,8 +1,11 @@
 """The context of a resolver: the services, the actor, and how much the operation may still list."""
 
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple, Protocol, Self
 
+from django.conf import settings
+
+from cqrs import conf
 from cqrs.journal.journal import Journal
 from cqrs.query.client import ReadClient
 from cqrs.query.feed import NoticeFeed
@@ -10,6 +13,21 @@ from cqrssite.graphql.errors import BadInput
 
 MAX_LISTED = 10_000
 """Aggregates that one operation may list, all of its lists together."""
+
+
+class WebSettings(NamedTuple):
+    """Which hosts and origins are served, and the delay of commands, in seconds."""
+
+    allowed_hosts: Sequence[str]
+    allowed_origins: Sequence[str]
+    delay: float
+
+    @classmethod
+    def current(cls) -> Self:
+        """As the project's settings are; in debug mode this machine is served, as Django has it."""
+        own = conf.current()
+        local = [".localhost", "127.0.0.1", "[::1]"] if settings.DEBUG else []
+        return cls(settings.ALLOWED_HOSTS or local, own.allowed_origins, own.delay)
 
 
 class Services(Protocol):

@@ -1,6 +1,5 @@
 """The schema, assembled from what is declared. Its text is kept in schema.graphql; SDL_COMMAND writes it anew."""
 
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,6 @@ import graphene
 
 from cqrs.aggregate import registry
 from cqrs.query.errors import SubscriberTooSlow
-from cqrssite.graphql import contacts
 from cqrssite.graphql.aggregate import AggregateSchema
 from cqrssite.graphql.engine.executor import Executor
 from cqrssite.graphql.errors import FeedEnded, format_exception
@@ -24,13 +22,13 @@ SDL = Path(__file__).with_name("schema.graphql")
 SDL_COMMAND = "manage.py graphql_schema"
 
 
-def schema_of(aggregates: Aggregates, aliases: Mapping[str, Mapping[str, str]]) -> Any:
-    """The schema of these aggregates. aliases: by aggregate, other names of the query of one."""
+def schema_of(aggregates: Aggregates) -> Any:
+    """The schema of these aggregates."""
     response, command = response_type(aggregates), command_type(aggregates)
     about = f"What became of a command. DELETED carries the last state of the {any_of(aggregates)}."
     names = [name for name in Notice.Kind.keys() if name != "UNKNOWN"]  # noqa: SIM118 - it is no mapping
     kinds = type("NoticeKind", (graphene.Enum,), {"__doc__": about, **{name: name for name in names}})
-    parts = [AggregateSchema(each, kinds, aliases.get(name, {})) for name, each in aggregates.items()]
+    parts = [AggregateSchema(each, kinds) for each in aggregates.values()]
     queries: dict[str, Any] = {}
     mutations: dict[str, Any] = {}
     subscriptions: dict[str, Any] = {}
@@ -50,7 +48,7 @@ def schema_of(aggregates: Aggregates, aliases: Mapping[str, Mapping[str, str]]) 
     )
 
 
-schema = schema_of(registry(), contacts.ALIASES)
+schema = schema_of(registry())
 
 
 def executor_of(of: Any) -> Executor:

@@ -1,4 +1,4 @@
-"""The gateway's server: uvicorn, set up for `cqrssite.asgi`.
+"""The gateway's server: uvicorn, set up for the application that ASGI_APPLICATION names.
 
 This package holds all that leans on uvicorn's inside; requirements.txt pins uvicorn to the minor for its sake.
 """
@@ -9,6 +9,7 @@ import socket
 import uvicorn
 
 from cqrs.transport.addresses import CannotListen, bind_sockets, split_address
+from cqrssite.gateway import project_gateway
 from cqrssite.serving.write_corking import CorkedHttpProtocol
 
 log = logging.getLogger("cqrssite.graphql")
@@ -30,7 +31,8 @@ class GatewayServer(uvicorn.Server):
         host, port = split_address(bind)
         super().__init__(
             uvicorn.Config(
-                "cqrssite.asgi:application",
+                project_gateway,
+                factory=True,
                 interface="asgi3",
                 lifespan="on",
                 host=host,
@@ -44,7 +46,7 @@ class GatewayServer(uvicorn.Server):
                 timeout_graceful_shutdown=GRACE,
                 access_log=False,
                 server_header=False,
-                # Only Django needs them: see cqrssite.asgi.
+                # Only Django needs them: see cqrssite.gateway.
                 proxy_headers=False,
                 # Logs as the settings say, like all services.
                 log_config=None,
@@ -54,7 +56,7 @@ class GatewayServer(uvicorn.Server):
         self._reuse_port = reuse_port
 
     def serve_until_signal(self) -> bool:
-        """Whether it came to serve at all. Raises CannotListen."""
+        """Whether it came to serve at all. Raises CannotListen, StartError."""
         # Bound before the application is loaded, so that a port in use is reported at once.
         self.run(bind_sockets(self._bind, reuse_port=self._reuse_port))
         return self.started

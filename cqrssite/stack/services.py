@@ -3,8 +3,8 @@
 import sys
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
+from cqrs import conf
 from cqrs.transport.grpc_server import is_healthy
-from cqrssite.environment import BASE_DIR, PREFIX, Environment
 from cqrssite.stack.health import answers_http, answers_mqtt
 from cqrssite.stack.supervisor import Service
 
@@ -12,12 +12,12 @@ NAMES = ("broker", "database", "reader", "writer", "gateway")
 
 
 def services(
-    contacts: Environment, *, gateways: int = 1, memory: bool = False, without: Collection[str] = ()
+    own: conf.Settings, *, gateways: int = 1, memory: bool = False, without: Collection[str] = ()
 ) -> list[Service]:
-    """The services in the order they are started.
+    """The services in the order they are started, each a management command of the project.
 
     gateways: processes of the gateway, which share its address; of more than one each has its number in its name.
-    memory: the database service keeps its contacts in memory.
+    memory: the database service keeps its rows in memory.
     without: names of services that run elsewhere; they are waited for at their address.
     """
 
@@ -29,28 +29,28 @@ def services(
         needs: Sequence[str] = (),
         number: str = "",
     ) -> Service:
-        command = (sys.executable, "-u", str(BASE_DIR / "manage.py"), f"run{kind}", *arguments)
-        setting = f"{PREFIX}{kind.upper()}_BIND"
+        command = (sys.executable, "-u", "-m", "django", f"run{kind}", *arguments)
+        setting = conf.called(f"{kind}_bind")
         return Service(kind + number, () if kind in without else command, healthy, bind, setting, needs)
 
     several = gateways > 1 and "gateway" not in without
     return [
-        service("broker", lambda: answers_mqtt(contacts.broker_address), bind=contacts.broker_bind),
+        service("broker", lambda: answers_mqtt(own.broker_address), bind=own.broker_bind),
         service(
             "database",
-            lambda: is_healthy(contacts.database_read_address),
+            lambda: is_healthy(own.database_read_address),
             *(["--memory"] if memory else []),
-            bind=contacts.database_bind,
+            bind=own.database_bind,
         ),
-        service("reader", lambda: is_healthy(contacts.reader_address), bind=contacts.reader_bind, needs=["database"]),
+        service("reader", lambda: is_healthy(own.reader_address), bind=own.reader_bind, needs=["database"]),
         # The writer listens nowhere: it is as healthy as its process.
         service("writer", _always, needs=["broker", "database"]),
         *(
             service(
                 "gateway",
-                lambda: answers_http(contacts.gateway_bind, "/readyz"),
+                lambda: answers_http(own.gateway_bind, "/readyz"),
                 *(["--reuse-port"] if several else []),
-                bind=contacts.gateway_bind,
+                bind=own.gateway_bind,
                 needs=["broker", "reader"],
                 number=number,
             )
@@ -63,10 +63,10 @@ async def _always() -> bool:
     return True
 
 
-def urls(contacts: Environment) -> dict[str, str]:
+def urls(own: conf.Settings) -> dict[str, str]:
     """The addresses that a person may want to open."""
     # A browser cannot open the address that stands for all of them.
-    root = f"http://{contacts.gateway_bind}".replace("//0.0.0.0:", "//localhost:").replace("//[::]:", "//localhost:")
+    root = f"http://{own.gateway_bind}".replace("//0.0.0.0:", "//localhost:").replace("//[::]:", "//localhost:")
     return {
         "GraphiQL": f"{root}/graphql",
         "admin": f"{root}/admin/ (first user: manage.py createfirstuser)",

@@ -143,6 +143,8 @@ class Stack:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
+            # The project's folder, from wherever its manage.py was started.
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             # Out of the terminal's group: Ctrl-C reaches us alone, and we end the services in order.
             start_new_session=True,
         )

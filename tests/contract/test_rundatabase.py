@@ -104,4 +104,4 @@ def test_half_a_memory_store_is_refused(tmp_path: Path):
     with RunDatabase(tmp_path, "--memory", "--serve", "read") as database:
         _, errors = database.process.communicate(timeout=30)
     assert database.process.returncode == 1
-    assert errors == "CommandError: --memory keeps contacts in one process: it goes with --serve all alone\n"
+    assert errors == "CommandError: --memory keeps the rows in one process: it goes with --serve all alone\n"

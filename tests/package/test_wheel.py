@@ -24,7 +24,7 @@ def test_the_wheel_holds_the_packages_with_their_typing_marks_and_nothing_else(f
 def test_the_wheel_holds_every_file_that_is_read_at_run_time(files: set[str]) -> None:
     root = Path(__file__).resolve().parents[2]
     kinds = ("protocol/*.proto", "protocol/*.pyi", "*/templates/**/*.html", "cqrssite/**/*.graphql")
-    kinds += ("cqrssite/web/*.html", "cqrssite/web/static/**/*", "*/migrations/*.py", "*/management/commands/*.py")
+    kinds += ("cqrssite/web/*.html", "cqrssite/static/**/*", "*/migrations/*.py", "*/management/commands/*.py")
     for kind in kinds:
         wanted = {str(path.relative_to(root)) for path in root.glob(kind) if path.is_file()}
         assert wanted, kind

@@ -11,7 +11,7 @@ the origin, the type and the size of a request. Where the specification only rec
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 import orjson
@@ -19,7 +19,7 @@ from graphql import OperationType
 
 from cqrssite.asgi_apps import Receive, Scope, Send
 from cqrssite.graphql.actor import actor_of
-from cqrssite.graphql.context import Context, Services, settle_seconds
+from cqrssite.graphql.context import Context, Services, WebSettings, settle_seconds
 from cqrssite.graphql.engine.errors import BAD_USER_INPUT, Formatted, RequestRefused, plain
 from cqrssite.graphql.engine.executor import Operation
 from cqrssite.graphql.errors import INTERNAL_SERVER_ERROR, UNAVAILABLE, BadInput, format_exception
@@ -29,9 +29,6 @@ from cqrssite.graphql.http.origins import HostPolicy, OriginPolicy, headers_of
 from cqrssite.graphql.http.request import read_request
 from cqrssite.graphql.schema import executor
 from cqrssite.serving.deadlines import Deadlines
-
-if TYPE_CHECKING:
-    from cqrssite.environment import Environment
 
 MAX_BODY = 256 * 1024
 """Bytes of a request's body, and of its query string."""
@@ -65,7 +62,7 @@ class GraphQLEndpoint:
     """The ASGI application of /graphql and /. Serves GraphiQL to browsers besides."""
 
     def __init__(
-        self, gateway: Callable[[], Services], settings: "Environment", *, seconds: float = REQUEST_SECONDS
+        self, gateway: Callable[[], Services], settings: WebSettings, *, seconds: float = REQUEST_SECONDS
     ) -> None:
         self._gateway = gateway
         self._executor = executor()

@@ -1,6 +1,9 @@
-"""The page of GraphiQL. Its script and styles are static files of ours (cqrssite/web): it works offline."""
+"""The page of GraphiQL. Its script and styles are static files of ours: it works offline."""
 
+import re
 from pathlib import Path
+
+from django.templatetags.static import static
 
 _PAGE = Path(__file__).resolve().parents[2] / "web" / "graphiql.html"
 
@@ -31,5 +34,5 @@ HEADERS = [
 
 
 def read_page() -> bytes:
-    """The page's HTML."""
-    return _PAGE.read_bytes()
+    """The page's HTML, with its files where the project serves static files."""
+    return re.sub('(?<=")/static/([^"]+)', lambda found: static(found[1]), _PAGE.read_text()).encode()

@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 from django.http.request import split_domain_port, validate_host
 
+from cqrs import conf
+
 CACHED = 1_000
 """Values of the Host header whose check is cached: the same few come again and again."""
 
@@ -36,7 +38,7 @@ class HostPolicy:
         domain, _port = split_domain_port(host)
         if domain and validate_host(domain, self._allowed):
             return None
-        return f"the host {host!r} is not served here; CONTACTS_ALLOWED_HOSTS says which are"
+        return f"the host {host!r} is not served here; {conf.called('allowed_hosts')} says which are"
 
 
 class OriginPolicy:

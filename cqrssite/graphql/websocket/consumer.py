@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from channels.consumer import get_handler_name
@@ -20,7 +20,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 
 from cqrssite.asgi_apps import Message, Receive, Scope, Send
 from cqrssite.graphql.actor import actor_of
-from cqrssite.graphql.context import Context, Services, settle_seconds
+from cqrssite.graphql.context import Context, Services, WebSettings, settle_seconds
 from cqrssite.graphql.engine.errors import plain
 from cqrssite.graphql.engine.request import GraphQLRequest
 from cqrssite.graphql.errors import UNAVAILABLE, BadInput
@@ -28,9 +28,6 @@ from cqrssite.graphql.http.origins import HostPolicy, OriginPolicy, headers_of
 from cqrssite.graphql.http.request import read_request
 from cqrssite.graphql.websocket.flow_control import SendWindow, WindowFull
 from cqrssite.graphql.websocket.operations import TOO_SLOW, SocketOperations
-
-if TYPE_CHECKING:
-    from cqrssite.environment import Environment
 
 log = logging.getLogger("cqrssite.graphql")
 
@@ -59,7 +56,7 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
     def __init__(
         self,
         gateway: Callable[[], Services],
-        settings: "Environment",
+        settings: WebSettings,
         *,
         init_seconds: float = INIT_SECONDS,
         ping_seconds: float = PING_SECONDS,

@@ -5,12 +5,12 @@ import secrets
 from argparse import ArgumentParser
 from typing import Any
 
-from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
+from cqrs import conf
 from cqrs.transport.process import StartError
 from cqrssite.wiring import check_migrated
 
@@ -48,4 +48,4 @@ class Command(BaseCommand):
             # As createsuperuser does, which without a terminal asks for an e-mail address too.
             users.create_superuser(username, password=password)
         shown = "" if given else f" with password {password}"
-        self.stdout.write(f"User {username}{shown} may use the admin: http://{settings.CONTACTS.gateway_bind}/admin/")
+        self.stdout.write(f"User {username}{shown} may use the admin: http://{conf.current().gateway_bind}/admin/")

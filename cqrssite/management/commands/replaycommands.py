@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from contacts_write.go_contract import GoTopics
+from cqrs import conf
 from cqrs.journal.errors import CommandError as WriteError
 from cqrs.query.client import ReadClient
 from cqrs.query.errors import ReadError
@@ -18,7 +17,7 @@ from cqrs.recovery.redrive import Redrive, Redriven
 from cqrs.recovery.redrive_rows import Plan
 from cqrs.transport.mqtt import MqttLink
 from cqrs.transport.process import StartError, run
-from cqrssite.wiring import REFUSALS, check_migrated
+from cqrssite.wiring import REFUSALS, check_migrated, codec
 
 # Ids of commands that are shown of those that did not go as they went at first.
 SHOWN = 10
@@ -26,7 +25,7 @@ SHOWN = 10
 
 class Command(BaseCommand):
     help = (
-        "After the contacts database was reset or restored from a backup: replays what the journal says was applied"
+        "After the database was reset or restored from a backup: replays what the journal says was applied"
         " since, in the order first applied, once; then what waits is sent. Broker, database, reader and writer have"
         " to run. Interrupted, it can be begun again."
     )
@@ -46,7 +45,7 @@ class Command(BaseCommand):
 
     async def _run(self, dry_run: bool, none: bool) -> None:
         await sync_to_async(check_migrated)()
-        own = settings.CONTACTS
+        own = conf.current()
         async with ReadClient(own.reader_address, token=own.read_token) as reader:
             async with contextlib.aclosing(reader.watch_notices("")) as batches:
                 first = await anext(batches)
@@ -55,7 +54,7 @@ class Command(BaseCommand):
                 reader.get_outcomes,
                 reader.read_notices,
                 refusals=REFUSALS,
-                alone=GoTopics() if own.single_messages else None,
+                alone=codec() if own.single_messages else None,
             )
             plan = await redrive.plan()
             if plan is None:
@@ -82,7 +81,7 @@ class Command(BaseCommand):
         elif plan.pruned:
             write(
                 f"of the first {plan.pruned} of these notices the journal has no command (pruned after"
-                f" {settings.CONTACTS.keep_commands_days:g} days, or not sent through it):"
+                f" {conf.current().keep_commands_days:g} days, or not sent through it):"
                 f" what was applied before {plan.complete_from:%Y-%m-%d %H:%M:%S} UTC stays lost"
             )
         others = plan.lost - plan.pruned - plan.applied - plan.ended
@@ -100,13 +99,13 @@ class Command(BaseCommand):
         for command_id, message in done.rejected[:SHOWN]:
             self.stderr.write(f"  command={command_id}: {message}")
         if done.parked:
-            self.stderr.write(f"{len(done.parked)} contacts have parked commands: see them in the admin")
+            self.stderr.write(f"{len(done.parked)} aggregates have parked commands: see them in the admin")
 
 
 @contextlib.asynccontextmanager
 async def _link() -> AsyncIterator[MqttLink]:
-    own = settings.CONTACTS
-    link = MqttLink(own.broker_address, name="contacts-replay", username=own.mqtt_username, password=own.mqtt_password)
+    own = conf.current()
+    link = MqttLink(own.broker_address, name="cqrs-replay", username=own.mqtt_username, password=own.mqtt_password)
     task = asyncio.create_task(link.run(), name="link")
     try:
         yield link

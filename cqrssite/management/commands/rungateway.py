@@ -4,9 +4,10 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from cqrs import conf
+from cqrs.management import arguments
 from cqrs.transport.addresses import CannotListen
 from cqrs.transport.process import StartError
 from cqrssite.serving.server import GatewayServer
@@ -17,7 +18,7 @@ class Command(BaseCommand):
     help = "Runs the gateway on uvicorn. (runserver is for development: it reloads, and serves with daphne.)"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--bind", default=settings.CONTACTS.gateway_bind, help="host:port to listen on")
+        arguments.add_address(parser, "--bind", conf.current().gateway_bind)
         parser.add_argument("--reuse-port", action="store_true", help="other gateways may listen there too")
 
     def handle(self, *_arguments: Any, bind: str, reuse_port: bool, **_options: Any) -> None:
@@ -25,7 +26,7 @@ class Command(BaseCommand):
             check_migrated()
             served = GatewayServer(bind, reuse_port=reuse_port).serve_until_signal()
         except CannotListen as error:
-            raise CommandError(f"{error}; CONTACTS_GATEWAY_BIND says where") from None
+            raise CommandError(f"{error}; {conf.called('gateway_bind')} says where") from None
         except StartError as error:
             raise CommandError(str(error)) from None
         if not served:

@@ -5,12 +5,13 @@ from typing import Any
 
 from daphne.management.commands.runserver import Command as DaphneCommand
 from daphne.server import Server, twisted_loop
-from django.conf import settings
 from django.core.management.base import CommandError
 
+from cqrs import conf
 from cqrs.transport.addresses import CannotListen, check_free
 from cqrs.transport.process import StartError
-from cqrssite.wiring import Gateway, check_migrated
+from cqrssite.gateway import project_gateway
+from cqrssite.wiring import check_migrated
 
 
 class GatewayServer(Server):
@@ -18,7 +19,7 @@ class GatewayServer(Server):
 
     def run(self) -> None:
         asyncio.set_event_loop(twisted_loop)
-        gateway = Gateway(settings.CONTACTS)
+        gateway = project_gateway().open()
         twisted_loop.run_until_complete(gateway.__aenter__())
         try:
             super().run()
@@ -27,11 +28,11 @@ class GatewayServer(Server):
 
 
 class Command(DaphneCommand):
-    help = "Runs the gateway for development, by default at CONTACTS_GATEWAY_BIND; reloads when code changes."
+    help = "Runs the gateway for development, by default at its own address; reloads when code changes."
     server_cls = GatewayServer
 
     def handle(self, *args: Any, **options: Any) -> None:
-        options["addrport"] = options["addrport"] or settings.CONTACTS.gateway_bind
+        options["addrport"] = options["addrport"] or conf.current().gateway_bind
         super().handle(*args, **options)
 
     def run(self, **options: Any) -> None:
@@ -40,8 +41,9 @@ class Command(DaphneCommand):
         try:
             check_free(f"{host}:{self.port}")
             check_migrated()
+            project_gateway()
         except CannotListen as error:
-            raise CommandError(f"{error}; CONTACTS_GATEWAY_BIND says where") from None
+            raise CommandError(f"{error}; {conf.called('gateway_bind')} says where") from None
         except StartError as error:
             raise CommandError(str(error)) from error
         super().run(**options)

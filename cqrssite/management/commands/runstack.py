@@ -9,8 +9,8 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
+from cqrs import conf
 from cqrs.transport.process import StartError, run
-from cqrssite.environment import MAX_GATEWAYS
 from cqrssite.stack.console import Console, wants_colour
 from cqrssite.stack.init import run_as_child_of_init
 from cqrssite.stack.services import NAMES, services, urls
@@ -21,7 +21,7 @@ class Command(BaseCommand):
     help = "Runs all services: applies migrations, starts each, restarts what dies, and ends all on Ctrl-C."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--memory", action="store_true", help="keep contacts in memory only")
+        parser.add_argument("--memory", action="store_true", help="keep aggregates in memory only")
         parser.add_argument(
             "--without",
             action="append",
@@ -33,8 +33,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--gateways",
             type=int,
-            default=settings.CONTACTS.gateways,
-            choices=range(1, MAX_GATEWAYS + 1),
+            default=conf.current().gateways,
+            choices=range(1, conf.MAX_GATEWAYS + 1),
             metavar="N",
             help="gateway processes, all at the same address (%(default)s)",
         )
@@ -47,7 +47,7 @@ class Command(BaseCommand):
         except DatabaseError as error:
             raise CommandError(f"cannot migrate: {error}") from error
         started = services(
-            settings.CONTACTS, gateways=options["gateways"], memory=options["memory"], without=options["without"]
+            conf.current(), gateways=options["gateways"], memory=options["memory"], without=options["without"]
         )
         console = Console([service.name for service in started], sys.stdout, colour=wants_colour(sys.stdout))
         stack = Stack(started, on_line=console.write_line, on_ready=self._write_urls)
@@ -57,5 +57,5 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
 
     def _write_urls(self, seconds: float) -> None:
-        lines = (f"  {page:9} {url}" for page, url in urls(settings.CONTACTS).items())
+        lines = (f"  {page:9} {url}" for page, url in urls(conf.current()).items())
         self.stdout.write("\n".join([f"Ready in {seconds:.1f} s:", *lines]))

@@ -1,10 +1,10 @@
-// Builds what the gateway serves of GraphiQL into ../static/graphiql: the page's script and style, the workers of its
+// Builds what the gateway serves of GraphiQL into ../../static/graphiql: the page's script and style, the workers of its
 // editor and the licences of all that is in them. No source maps, no CDN, nothing at run time but these files.
 import { build } from "esbuild";
 import { readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-const out = "../static/graphiql";
+const out = "../../static/graphiql";
 
 // What the page has no use for, a third of the size: parts of the editor that are about programming and diffs, the
 // editor's styles (GraphiQL's own sheet includes them), and the JavaScript parser that would format JSON.

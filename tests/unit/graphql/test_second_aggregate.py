@@ -13,7 +13,6 @@ from graphql import parse, validate
 
 from cqrs.aggregate import Aggregate, Effect, registry
 from cqrssite.graphql import aggregate as aggregate_schema
-from cqrssite.graphql import contacts
 from cqrssite.graphql.context import Context
 from cqrssite.graphql.engine.executor import Executor
 from cqrssite.graphql.engine.request import GraphQLRequest
@@ -89,7 +88,7 @@ def declared() -> Mapping[str, Aggregate]:
 
 @pytest.fixture(scope="module")
 def schema() -> Any:
-    return schema_of(declared(), contacts.ALIASES)
+    return schema_of(declared())
 
 
 @pytest.fixture
@@ -228,7 +227,7 @@ async def test_a_state_is_parsed_once_for_all_subscriptions_and_only_where_one_s
     counted = Counted()
     note = declared()["sticky_note"]
     counting = Aggregate(note.name, counted, note.store, verbs=note.verbs)  # type: ignore[arg-type]
-    executor = executor_of(schema_of({"sticky_note": counting}, {}))
+    executor = executor_of(schema_of({"sticky_note": counting}))
     state = StickyNote(id="n", text="milk").SerializeToString()
     gateway.feed.tell(Notice.ADDED, "n", aggregate="sticky_note", state=state)
     changed = 'subscription { stickyNoteChanged(afterPosition: "0") { position %s } }'

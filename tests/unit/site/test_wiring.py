@@ -5,8 +5,9 @@ import signal
 
 import pytest
 
+from cqrs import conf
+from cqrs.transport.codec import NoContract
 from cqrssite import wiring
-from cqrssite.settings import CONTACTS
 from cqrssite.wiring import Gateway, GatewayNotOpen
 
 
@@ -15,7 +16,7 @@ class Watched:
 
     def __init__(self) -> None:
         self.crashes = 0
-        self.gateway = Gateway(CONTACTS, on_crash=self._count)
+        self.gateway = Gateway(conf.current(), codec=NoContract(), on_crash=self._count)
 
     def _count(self) -> None:
         self.crashes += 1

@@ -1,10 +1,10 @@
 from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
+from cqrs import conf
 from cqrs.journal import rows
 from cqrs.journal.clock import now
 from cqrs.transport.backoff import describe
@@ -14,7 +14,7 @@ class Command(BaseCommand):
     help = "Deletes the commands that were settled long ago, and their idempotency keys with them."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        days = settings.CONTACTS.keep_commands_days
+        days = conf.current().keep_commands_days
         parser.add_argument("--days", type=float, default=days, help=f"keep those of so many days (default: {days:g})")
 
     def handle(self, *, days: float, **_options: Any) -> None:

@@ -4,10 +4,10 @@ from argparse import ArgumentParser
 from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
+from cqrs import conf
 from cqrs.store import notices
 from cqrs.store.database import now_ms
 
@@ -16,11 +16,11 @@ class Command(BaseCommand):
     help = "Deletes the notices of long ago, but for the newest. Keep them longer than commands are kept."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        days = settings.CONTACTS.keep_notices_days
+        days = conf.current().keep_notices_days
         parser.add_argument("--days", type=float, default=days, help=f"keep those of so many days (default: {days:g})")
 
     def handle(self, *, days: float, **_options: Any) -> None:
-        least = settings.CONTACTS.keep_commands_days
+        least = conf.current().keep_commands_days
         if not days > least:
             raise CommandError(f"--days must be more than commands are kept, which is {least:g}, not {days:g}")
         total = 0

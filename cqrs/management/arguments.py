@@ -1,6 +1,6 @@
 """Types of command line arguments: what is wrong is one sentence."""
 
-from argparse import ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError
 
 from cqrs.transport.addresses import split_address
 
@@ -27,3 +27,8 @@ def delay(value: str) -> float:
     if not 0 <= seconds <= MAX_DELAY:
         raise ArgumentTypeError(f"must be 0 to {MAX_DELAY} seconds, not {value!r}")
     return seconds
+
+
+def add_address(parser: ArgumentParser, option: str, default: str) -> None:
+    """Adds an option that takes a "host:port"."""
+    parser.add_argument(option, type=address, default=default, help="host:port (default: %(default)s)")

@@ -14,11 +14,12 @@ from typing import NamedTuple
 import orjson
 
 from cqrs.aggregate import registry
+from cqrs.gateway import Gateway
 from cqrs.journal.errors import CommandError
 from cqrs.query.errors import ReadError
 from cqrs.transport.grpc_server import is_healthy
 from cqrssite.asgi_apps import Receive, Scope, Send
-from cqrssite.wiring import Gateway, GatewayNotOpen
+from cqrssite.wiring import GatewayNotOpen
 
 # An id that no aggregate has; asking for it reaches the database service through the reader.
 _NOBODY = "readyz"

@@ -13,7 +13,7 @@ from cqrs.journal.packing import pack
 from cqrs.journal.record import Record
 from cqrs.transport.backoff import Backoff
 from cqrs.transport.codec import Codec
-from cqrs.transport.mqtt import MqttLink
+from cqrs.transport.link import Link
 from protocol import topics
 
 log = logging.getLogger("cqrs.journal.relay")
@@ -43,7 +43,7 @@ class Relay:
     def __init__(
         self,
         journal: Journal,
-        link: MqttLink,
+        link: Link,
         codec: Codec,
         *,
         delivery: Deliveries = at_least_once,

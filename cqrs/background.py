@@ -25,22 +25,36 @@ class Background:
         self._what = what
         self._on_crash = on_crash
         self.tasks: list[asyncio.Task[None]] = []
+        self._stops: dict[asyncio.Task[None], asyncio.Event] = {}
+        self._ending = False
 
-    def start(self, name: str, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        """Begins the work."""
+    def start(
+        self, name: str, work: Coroutine[None, None, None], *, stop: asyncio.Event | None = None
+    ) -> asyncio.Task[None]:
+        """Begins the work. stop: set at the end, on which the work ends by itself; None: it is cancelled."""
         task = asyncio.create_task(work, name=f"{self._what} {name}")
-        task.add_done_callback(self._check)
-        self.tasks.append(task)
+        if stop is not None:
+            self._stops[task] = stop
+        self.watch(task)
         return task
 
+    def watch(self, task: asyncio.Task[None]) -> None:
+        """Takes in a task that works already."""
+        task.add_done_callback(self._check)
+        self.tasks.append(task)
+
     async def end(self) -> None:
-        """Cancels the tasks, the last started first."""
+        """Ends the tasks, the last started first."""
+        self._ending = True
         for task in reversed(self.tasks):
-            task.cancel()
+            if stop := self._stops.get(task):
+                stop.set()
+            else:
+                task.cancel()
             await asyncio.wait([task])
 
     def _check(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled():
+        if task.cancelled() or (self._ending and task.exception() is None):
             return
         log.critical("%s ended, and so does this process", task.get_name(), exc_info=task.exception())
         self._on_crash()

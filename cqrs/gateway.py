@@ -56,6 +56,8 @@ class Gateway:
         self._clock = clock
         self._background = Background("gateway", on_crash)
         self._closing = contextlib.AsyncExitStack()
+        # Parts of this process besides: by name, why each does not work; empty: it does.
+        self.others: dict[str, Callable[[], str]] = {}
         self.owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self.foreign_writer = settings.single_messages
         self.reader = reader

@@ -32,7 +32,6 @@ def gateway(http: Any, *, websocket: Application = refuse_socket, root: bool = F
     """
     from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-    from cqrs import conf
     from cqrssite import wiring
     from cqrssite.graphql.context import WebSettings
     from cqrssite.graphql.http.endpoint import GraphQLEndpoint
@@ -45,7 +44,7 @@ def gateway(http: Any, *, websocket: Application = refuse_socket, root: bool = F
     web = WebSettings.current()
     graphql: Any = GraphQLEndpoint(wiring.current, web)
     sockets: Any = GraphQLConsumer.as_asgi(gateway=wiring.current, settings=web)
-    probes = Probes(wiring.current, conf.current().reader_address)
+    probes = Probes(wiring.current)
     paths = ["/graphql", *(["/"] if root else [])]
     # Only Django wants to know what a proxy on this machine says of who asks, and by which scheme.
     others: Any = ProxyHeadersMiddleware(http)
@@ -56,6 +55,15 @@ def gateway(http: Any, *, websocket: Application = refuse_socket, root: bool = F
         "websocket": ByPath(dict.fromkeys(paths, sockets), websocket),
         "lifespan": Lifespan(lambda: application.open()),
     }
+    return application
+
+
+def project_ring() -> GatewayApplication:
+    """The same, which opens the whole ring in its process. Raises StartError."""
+    from cqrssite import wiring
+
+    application = project_gateway()
+    application.open = wiring.ring
     return application
 
 

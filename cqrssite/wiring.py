@@ -1,6 +1,7 @@
 """The gateway of this process, with the contract that the project's apps speak."""
 
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -12,9 +13,12 @@ from cqrs.engines import engine_of
 from cqrs.gateway import Gateway
 from cqrs.query.batch_reader import SingleReads
 from cqrs.query.client import ReadClient
+from cqrs.ring import Ring
 from cqrs.transport.codec import Codec, NoContract
 from cqrs.transport.mqtt import MqttLink
 from cqrs.transport.process import tune_collector
+
+log = logging.getLogger("cqrssite.wiring")
 
 
 class GatewayNotOpen(Exception):
@@ -52,6 +56,20 @@ def gateway() -> contextlib.AbstractAsyncContextManager[Gateway]:
     )
     reader = ReadClient(own.reader_address, token=own.read_token, fallback=fallback())
     return opened(Gateway(own, reader=reader, connect=connect, codec=codec()))
+
+
+@contextlib.asynccontextmanager
+async def ring() -> AsyncIterator[Gateway]:
+    """The gateway of a whole ring in this process, by the project's settings."""
+    own = conf.current()
+    async with opened(Ring(own)) as gateway:
+        log.info(
+            "the whole ring is in this process: commands are kept in %s, and take effect in %s %g s after they were"
+            " accepted",
+            *(engine_of(alias).place for alias in (own.journal, own.store)),
+            own.delay,
+        )
+        yield gateway
 
 
 def codec() -> Codec:

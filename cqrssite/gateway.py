@@ -9,24 +9,20 @@ Nothing is imported before it is called that needs Django to be set up.
 """
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 from channels.routing import ProtocolTypeRouter, get_default_application
 
 from cqrs.transport.process import StartError
 from cqrssite.asgi_apps import Application, ByPath, Lifespan, refuse_socket
 
-if TYPE_CHECKING:
-    from cqrssite.wiring import Gateway
-
 
 class GatewayApplication(ProtocolTypeRouter):
-    """Serves by `open`, which makes the gateway of this process; a server without lifespan opens it by itself."""
+    """Serves by what `open` makes, the gateway of this process; a server without lifespan opens it by itself."""
 
-    def open(self) -> "Gateway":
-        from cqrssite import wiring
-
-        return wiring.gateway()
+    open: Callable[[], AbstractAsyncContextManager[object]]
 
 
 def gateway(http: Any, *, websocket: Application = refuse_socket, root: bool = False) -> GatewayApplication:
@@ -36,7 +32,6 @@ def gateway(http: Any, *, websocket: Application = refuse_socket, root: bool = F
     """
     from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-    from cqrs import conf
     from cqrssite import wiring
     from cqrssite.graphql.context import WebSettings
     from cqrssite.graphql.http.endpoint import GraphQLEndpoint
@@ -49,16 +44,26 @@ def gateway(http: Any, *, websocket: Application = refuse_socket, root: bool = F
     web = WebSettings.current()
     graphql: Any = GraphQLEndpoint(wiring.current, web)
     sockets: Any = GraphQLConsumer.as_asgi(gateway=wiring.current, settings=web)
-    probes = Probes(wiring.current, conf.current().reader_address)
+    probes = Probes(wiring.current)
     paths = ["/graphql", *(["/"] if root else [])]
     # Only Django wants to know what a proxy on this machine says of who asks, and by which scheme.
     others: Any = ProxyHeadersMiddleware(http)
     application = GatewayApplication({})
+    application.open = wiring.gateway
     application.application_mapping = {
         "http": ByPath({**dict.fromkeys(paths, graphql), "/healthz": probes, "/readyz": probes}, others),
         "websocket": ByPath(dict.fromkeys(paths, sockets), websocket),
-        "lifespan": Lifespan(application.open),
+        "lifespan": Lifespan(lambda: application.open()),
     }
+    return application
+
+
+def project_ring() -> GatewayApplication:
+    """The same, which opens the whole ring in its process. Raises StartError."""
+    from cqrssite import wiring
+
+    application = project_gateway()
+    application.open = wiring.ring
     return application
 
 

@@ -1,24 +1,25 @@
 """/healthz: this process lives. /readyz: whether it can serve, and which of the parts it stands on are well.
 
-/readyz answers 200 with status "ready", or "degraded" while all is served but something is amiss: the broker is away
-(mutations are accepted and flow when it is back), the read side knows only the contract (no notices, no outcomes), or
-the database was reset or restored (mutations are accepted and wait until an operator has decided).
+/readyz answers 200 with status "ready", or "degraded" while all is served but something is amiss: the broker is away,
+or the writer of a whole ring (mutations are accepted and flow when it is back), the read side knows only the contract
+(no notices, no outcomes), or the database was reset or restored (mutations are accepted and wait until an operator has
+decided).
 It answers 503 with status "unavailable" when mutations cannot be journaled, which is found out by writing to the
 journal, or when aggregates cannot be read.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import NamedTuple
 
 import orjson
 
 from cqrs.aggregate import registry
+from cqrs.gateway import Gateway
 from cqrs.journal.errors import CommandError
 from cqrs.query.errors import ReadError
-from cqrs.transport.grpc_server import is_healthy
 from cqrssite.asgi_apps import Receive, Scope, Send
-from cqrssite.wiring import Gateway, GatewayNotOpen
+from cqrssite.wiring import GatewayNotOpen
 
 # An id that no aggregate has; asking for it reaches the database service through the reader.
 _NOBODY = "readyz"
@@ -42,15 +43,11 @@ class Probes:
     def __init__(
         self,
         gateway: Callable[[], Gateway],
-        reader_address: str,
         *,
-        healthy: Callable[[str], Awaitable[bool]] = is_healthy,
         write_every: float = _WRITE_EVERY,
     ) -> None:
         self._gateway = gateway
         self._journal = _JournalCheck(write_every)
-        self._reader_address = reader_address
-        self._healthy = healthy
         self._checking: asyncio.Task[dict[str, Part]] | None = None
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
@@ -91,6 +88,7 @@ class Probes:
             "database": database,
             "notices": _notices(gateway),
             "history": _history(gateway),
+            **{name: _other(trouble()) for name, trouble in gateway.others.items()},
         }
 
     async def _read_side(self, gateway: Gateway) -> tuple[Part, Part]:
@@ -98,9 +96,9 @@ class Probes:
         try:
             await gateway.reader.get(next(iter(registry()), ""), _NOBODY, timeout=_WITHIN)
         except ReadError as error:
-            if await self._healthy(self._reader_address):
+            if await gateway.reader.is_healthy():
                 return Part(True, True), Part(False, True, f"the reader cannot read: {error}")
-            why = f"no healthy reader at {self._reader_address}"
+            why = f"no healthy reader at {gateway.reader.address}"
             return Part(False, True, why), Part(False, True, "not known without the reader")
         return Part(True, True), Part(True, True)
 
@@ -146,6 +144,10 @@ def _notices(gateway: Gateway) -> Part:
 def _history(gateway: Gateway) -> Part:
     """Whether the database is the one that this system has followed."""
     return Part(not gateway.history_guard.lost, False, gateway.history_guard.lost)
+
+
+def _other(trouble: str) -> Part:
+    return Part(not trouble, False, trouble)
 
 
 async def _answer(send: Send, code: int, body: dict[str, object], *headers: tuple[bytes, bytes]) -> None:

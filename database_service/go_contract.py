@@ -10,7 +10,7 @@ import grpc
 
 from cqrs.aggregate import registry
 from cqrs.store.grpc_errors import Context, statuses
-from cqrs.store.server import Service
+from cqrs.store.services import Service
 from protocol.contact_pb2 import Contact, ContactReference, RequestResponse
 from protocol.contact_read_pb2 import ContactArrayRequestResponse, ContactRequestResponse, ListContactsFilter
 from protocol.contact_read_pb2_grpc import ContactReaderServicer, add_ContactReaderServicer_to_server

@@ -14,7 +14,7 @@ from cqrs.journal.record import Record
 from cqrs.journal.settlement import State
 from cqrs.transport.backoff import Backoff
 from cqrs.transport.codec import Codec
-from cqrs.transport.mqtt import MqttLink
+from cqrs.transport.link import Link
 from protocol import topics
 
 log = logging.getLogger("cqrs.journal.relay")
@@ -44,7 +44,7 @@ class Relay:
     def __init__(
         self,
         journal: Journal,
-        link: MqttLink,
+        link: Link,
         codec: Codec,
         *,
         delivery: Deliveries = at_least_once,

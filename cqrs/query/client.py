@@ -1,7 +1,7 @@
 """The client of the reader: aggregates as stored, and outcomes of commands."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ from cqrs.query.batcher import ReadBatcher
 from cqrs.query.connection import SERVICE, Connection, Method
 from cqrs.query.errors import InvalidRead, ReaderUnavailable
 from cqrs.query.keys import ById, First
+from cqrs.transport.grpc_channel import open_channel
 from protocol import rules
 from protocol.cqrs_notice_pb2 import Notice, NoticeBatch
 from protocol.cqrs_read_pb2 import NoticesRequest, OutcomesRequest, WatchRequest
@@ -30,14 +31,21 @@ class ReadClient:
     reader is away, so that a restart is not seen; ReaderUnavailable is raised when that did not help.
     The messages that are returned may be shared with other callers: not to be changed.
     fallback: reads by a contract, from peers that do not know the kit's own service.
+    channel_to: makes a channel to the address.
     """
 
     def __init__(
-        self, address: str, *, token: str = "", deadline: float = 2.0, fallback: SingleReads | None = None
+        self,
+        address: str,
+        *,
+        token: str = "",
+        deadline: float = 2.0,
+        fallback: SingleReads | None = None,
+        channel_to: Callable[[str], Any] = open_channel,
     ) -> None:
         self.address = address
         self.deadline = deadline
-        self._connection = Connection(address, token)
+        self._connection = Connection(address, token, channel_to)
         reader = BatchReader(self._connection, fallback)
         self._batcher = ReadBatcher(reader.answer, late=self._connection.late, full=self._full)
 
@@ -82,6 +90,10 @@ class ReadClient:
         request = NoticesRequest(after=after, limit=limit)
         batch: NoticeBatch = await self._connection.call(_READ_NOTICES, request, self._ends(), positioned=True)
         return batch
+
+    async def is_healthy(self) -> bool:
+        """Whether the reader says within a second that it serves; one without a health service counts."""
+        return await self._connection.is_healthy()
 
     def watch_notices(self, after: str) -> AsyncGenerator[NoticeBatch]:
         """Notices after a position ("": from now on), then each as it is committed, until the reader ends it.

@@ -1,7 +1,7 @@
 """One connection to a reader: every call with its deadline, asked again while the reader is away, errors translated."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, NamedTuple, Self
 
 import grpc
@@ -19,7 +19,7 @@ from cqrs.query.errors import (
 )
 from cqrs.transport.backoff import Backoff, describe
 from cqrs.transport.credentials import metadata_of
-from cqrs.transport.grpc_channel import open_channel
+from cqrs.transport.grpc_channel import open_channel, says_serving
 from cqrs.transport.persistent_calls import StreamedCall
 from protocol.cqrs_read_pb2 import DESCRIPTOR, ReadReply, ReadRequest
 
@@ -65,10 +65,14 @@ _READ_EACH = Method.of(SERVICE, "ReadEach")
 
 
 class Connection:
-    """Calls the reader at `address`; opened and closed on one event loop, which its channel belongs to."""
+    """Calls the reader at `address`; opened and closed on one event loop, which its channel belongs to.
 
-    def __init__(self, address: str, token: str = "") -> None:
+    channel_to: makes a channel to the address.
+    """
+
+    def __init__(self, address: str, token: str = "", channel_to: Callable[[str], Any] = open_channel) -> None:
         self.address = address
+        self._channel_to = channel_to
         self._metadata = metadata_of(token)
         self._channel: grpc.aio.Channel | None = None
         # By path; those of `Read` go over streams.
@@ -78,7 +82,7 @@ class Connection:
 
     def open(self) -> None:
         """Begins to connect with the first call; does not wait for the reader."""
-        channel = self._channel = open_channel(self.address)
+        channel = self._channel = self._channel_to(self.address)
         streamed = StreamedCall(_READ_EACH.on(channel.stream_stream), _READ.on(channel.unary_unary))
         self._calls = {_READ.path: streamed}
 
@@ -142,6 +146,10 @@ class Connection:
             raise
         finally:
             call.cancel()
+
+    async def is_healthy(self) -> bool:
+        """Whether the peer says within a second that it serves; one without a health service counts."""
+        return await says_serving(self._opened())
 
     def late(self, seconds: float | None = None) -> ReaderUnavailable:
         """The error of a read whose time is up."""

@@ -1,6 +1,9 @@
 """Channels to gRPC services."""
 
+from typing import Any
+
 import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 # Both ends refuse a larger gRPC message, in bytes.
 MAX_MESSAGE = 4 * 1024 * 1024
@@ -32,3 +35,14 @@ def open_channel(address: str) -> grpc.aio.Channel:
             ("grpc.http2.max_pings_without_data", 0),
         ],
     )
+
+
+async def says_serving(channel: Any, service: str = "", *, within: float = 1.0) -> bool:
+    """Whether the peer says SERVING of the service in so many seconds; one without a health service counts."""
+    try:
+        answer = await health_pb2_grpc.HealthStub(channel).Check(
+            health_pb2.HealthCheckRequest(service=service), timeout=within
+        )
+    except grpc.aio.AioRpcError as error:
+        return error.code() is grpc.StatusCode.UNIMPLEMENTED
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

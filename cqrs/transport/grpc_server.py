@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from cqrs.transport.addresses import CannotListen, check_free
 from cqrs.transport.credentials import TokenCheck
 from cqrs.transport.disconnects import log_disconnects_in_a_line
-from cqrs.transport.grpc_channel import SIZES, open_channel
+from cqrs.transport.grpc_channel import SIZES, open_channel, says_serving
 from cqrs.transport.malformed_calls import MalformedCalls
 
 
@@ -74,10 +74,4 @@ async def grpc_server(
 async def is_healthy(address: str, service: str = "", *, within: float = 1.0) -> bool:
     """Whether the gRPC service at `address` says SERVING in so many seconds; one without a health service counts."""
     async with open_channel(address) as channel:
-        try:
-            answer = await health_pb2_grpc.HealthStub(channel).Check(
-                health_pb2.HealthCheckRequest(service=service), timeout=within
-            )
-        except grpc.aio.AioRpcError as error:
-            return error.code() is grpc.StatusCode.UNIMPLEMENTED
-        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+        return await says_serving(channel, service, within=within)

@@ -2,8 +2,8 @@
 
 import itertools
 import logging
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol, Self
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol, Self
 
 import grpc
 
@@ -76,10 +76,19 @@ class WriteClient:
 
     token: the one the service asks for; empty: none.
     contract: how commands are applied at a service that lacks our calls; None: the client waits for one that has them.
+    channel_to: makes a channel to the address.
     """
 
-    def __init__(self, address: str, *, token: str = "", contract: Contract | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        token: str = "",
+        contract: Contract | None = None,
+        channel_to: Callable[[str], Any] = open_channel,
+    ) -> None:
         self._address = address
+        self._channel_to = channel_to
         self._metadata = metadata_of(token)
         self._contract = contract
         self._contract_only = False
@@ -97,7 +106,7 @@ class WriteClient:
         return not self._contract_only
 
     async def __aenter__(self) -> Self:
-        self._channel = open_channel(self._address)
+        self._channel = self._channel_to(self._address)
         # Not by the stub: batches travel as the bytes that came.
         batch, reply = SerializedBatch.SerializeToString, ApplyReply.FromString
         self._apply = StreamedCall(

@@ -99,6 +99,13 @@ class Writer:
         self._ready = False
         self._dropped = 0
 
+    @property
+    def trouble(self) -> str:
+        """Why commands do not take effect at present; empty: they do."""
+        if not self._ready:
+            return "is not connected to the broker yet"
+        return "waits for the database" if self._database.waiting else ""
+
     async def run(self, stop: Awaitable[object]) -> None:
         """Writes until `stop` is done; then receives nothing more and ends the call in flight, within 5 s."""
         async with self._database, asyncio.TaskGroup() as tasks:

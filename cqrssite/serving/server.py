@@ -5,6 +5,8 @@ This package holds all that leans on uvicorn's inside; requirements.txt pins uvi
 
 import logging
 import socket
+from collections.abc import Callable
+from typing import Any
 
 import uvicorn
 
@@ -23,15 +25,18 @@ GRACE = 5
 class GatewayServer(uvicorn.Server):
     """Serves the gateway at `bind` until a signal; logs one line once it does.
 
-    reuse_port: other gateways may listen there too. The system spreads the connections over those that live: each
-    holds its own listening socket, so that a killed gateway leaves none behind in which connections would wait.
+    application: makes the ASGI application. reuse_port: other gateways may listen there too. The system spreads the
+    connections over those that live: each holds its own listening socket, so that a killed gateway leaves none behind
+    in which connections would wait.
     """
 
-    def __init__(self, bind: str, *, reuse_port: bool = False) -> None:
+    def __init__(
+        self, bind: str, *, reuse_port: bool = False, application: Callable[[], Any] = project_gateway
+    ) -> None:
         host, port = split_address(bind)
         super().__init__(
             uvicorn.Config(
-                project_gateway,
+                application,
                 factory=True,
                 interface="asgi3",
                 lifespan="on",

@@ -11,7 +11,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from cqrs.store import batch_reads, command_writer, notices, server, unit_of_work, watch
+from cqrs.store import batch_reads, command_writer, notices, services, unit_of_work, watch
 from cqrs.store.server import DatabaseServer
 from cqrs.transport.credentials import metadata_of
 from cqrs.transport.grpc_channel import open_channel
@@ -356,7 +356,7 @@ async def test_many_watch_and_each_gets_all(database: Database):
 
 
 async def test_a_commit_of_this_process_is_seen_without_asking_the_database(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(server, "SELDOM", 3600)
+    monkeypatch.setattr(services, "SELDOM", 3600)
     async with serving() as database, Watcher(database, "") as watcher:
         # Follows from here on: what comes now is not found by asking any more.
         await database.write.Apply(CommandBatch(command=[add()]))
@@ -369,7 +369,7 @@ async def test_a_commit_of_this_process_is_seen_without_asking_the_database(monk
 async def test_what_another_process_committed_is_asked_for_once_a_commit_of_this_one_shows_it(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(server, "SELDOM", 3600)
+    monkeypatch.setattr(services, "SELDOM", 3600)
     async with serving() as database, serving() as other, Watcher(database, "") as watcher:
         await database.write.Apply(CommandBatch(command=[add()]))
         await watcher.seen(1)

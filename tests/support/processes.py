@@ -121,6 +121,11 @@ class Stack:
             command = manage("runserver", address, "--noreload")
         return self.add(name, command, ready=lambda: answers_http(f"http://{address}/healthz"), gateway_bind=address)
 
+    def ring(self, name: str = "ring", *, address: str | None = None) -> "Service":
+        """A whole ring in one process, at the stack's address unless another is given."""
+        address = address or self.address["gateway"]
+        return self.add(name, manage("runring"), ready=lambda: answers_http(f"http://{address}/healthz"), gateway_bind=address)
+
     def foreign(self, role: str, *, name: str = "", address: str | None = None) -> "Service":
         """A stand-in of `tests/foreign` for our database, reader, writer or gateway, at its address unless told."""
         from tests.foreign.stubs import contract_stubs

@@ -9,7 +9,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from cqrs import conf
 from cqrs.management import arguments
 from cqrs.management.service import run_service
-from cqrs.store.server import DatabaseServer, Service
+from cqrs.store.server import DatabaseServer
+from cqrs.store.services import Service
 
 
 class Command(BaseCommand):

@@ -10,6 +10,7 @@ from asgiref.sync import sync_to_async
 from django.core.management.base import BaseCommand, CommandError
 
 from cqrs import conf
+from cqrs.gateway import REFUSALS
 from cqrs.journal.errors import CommandError as WriteError
 from cqrs.query.client import ReadClient
 from cqrs.query.errors import ReadError
@@ -17,7 +18,7 @@ from cqrs.recovery.redrive import Redrive, Redriven
 from cqrs.recovery.redrive_rows import Plan
 from cqrs.transport.mqtt import MqttLink
 from cqrs.transport.process import StartError, run
-from cqrssite.wiring import REFUSALS, check_migrated, codec
+from cqrssite.wiring import check_migrated, codec
 
 # Ids of commands that are shown of those that did not go as they went at first.
 SHOWN = 10

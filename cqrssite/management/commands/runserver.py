@@ -24,7 +24,7 @@ class GatewayServer(Server):
         try:
             super().run()
         finally:
-            twisted_loop.run_until_complete(gateway.__aexit__())
+            twisted_loop.run_until_complete(gateway.__aexit__(None, None, None))
 
 
 class Command(DaphneCommand):

@@ -92,7 +92,7 @@ class FakeConnection(Connection):
 def connection(monkeypatch):
     made = FakeConnection()
     made.contacts = {f"c{number}": Contact(id=f"c{number}", name=f"name {number}") for number in range(20)}
-    monkeypatch.setattr(client, "Connection", lambda address, token: made)
+    monkeypatch.setattr(client, "Connection", lambda *_: made)
     return made
 
 

@@ -35,13 +35,18 @@ class FakeGateway:
         self.disk = asyncio.Event()
         self.disk.set()
         self.journal = SimpleNamespace(check_writable=self._check_writable)
-        self.reader = SimpleNamespace(get=self._get)
+        self.reader_healthy = True
+        self.reader = SimpleNamespace(get=self._get, is_healthy=self._is_healthy, address="reader:9998")
+        self.others: dict[str, Any] = {}
 
     async def _check_writable(self) -> None:
         self.writes += 1
         await self.disk.wait()
         if self.journal_error:
             raise self.journal_error
+
+    async def _is_healthy(self) -> bool:
+        return self.reader_healthy
 
     async def _get(self, _aggregate: str, _aggregate_id: str, *, timeout: float) -> None:
         self.reads += 1
@@ -55,13 +60,8 @@ def gateway() -> FakeGateway:
     return FakeGateway()
 
 
-async def get(
-    gateway: Any, path: str, *, method: str = "GET", reader_healthy: bool = True
-) -> tuple[int, dict[str, Any]]:
-    async def healthy(_address: str) -> bool:
-        return reader_healthy
-
-    return await ask(Probes(gateway, "reader:9998", healthy=healthy), path, method=method)
+async def get(gateway: Any, path: str, *, method: str = "GET") -> tuple[int, dict[str, Any]]:
+    return await ask(Probes(gateway), path, method=method)
 
 
 async def ask(probes: Probes, path: str, *, method: str = "GET") -> tuple[int, dict[str, Any]]:
@@ -118,6 +118,15 @@ async def test_before_another_database_than_the_one_followed_it_serves_degraded_
     assert said["history"] == {"ok": False, "why": gateway.history_guard.lost}
 
 
+async def test_in_a_whole_ring_the_writer_is_a_part(gateway: FakeGateway) -> None:
+    gateway.others["writer"] = lambda: "waits for the database"
+    status, said = await get(lambda: gateway, "/readyz")
+    assert (status, said["status"]) == (200, "degraded")
+    assert said["writer"] == {"ok": False, "why": "waits for the database"}
+    gateway.others["writer"] = lambda: ""
+    assert (await get(lambda: gateway, "/readyz"))[1]["status"] == "ready"
+
+
 async def test_a_journal_that_fails_is_unavailable_and_says_why(gateway: FakeGateway) -> None:
     gateway.journal_error = JournalUnavailable("the disk is full")
     status, said = await get(lambda: gateway, "/readyz")
@@ -126,11 +135,11 @@ async def test_a_journal_that_fails_is_unavailable_and_says_why(gateway: FakeGat
 
 
 async def test_the_journal_is_written_once_a_second_at_most_however_often_it_is_probed(gateway: FakeGateway) -> None:
-    probes = Probes(lambda: gateway, "reader:9998")  # type: ignore[arg-type, return-value]
+    probes = Probes(lambda: gateway)  # type: ignore[arg-type, return-value]
     for _ in range(20):
         assert (await ask(probes, "/readyz"))[0] == 200
     assert gateway.writes == 1
-    probes = Probes(lambda: gateway, "reader:9998", write_every=0)  # type: ignore[arg-type, return-value]
+    probes = Probes(lambda: gateway, write_every=0)  # type: ignore[arg-type, return-value]
     for _ in range(2):
         await ask(probes, "/readyz")
     assert gateway.writes == 3
@@ -141,7 +150,7 @@ async def test_a_journal_whose_disk_hangs_is_unavailable_and_not_written_again_m
 ) -> None:
     monkeypatch.setattr(readiness, "_WITHIN", 0.01)
     gateway.disk.clear()
-    probes = Probes(lambda: gateway, "reader:9998", write_every=0)  # type: ignore[arg-type, return-value]
+    probes = Probes(lambda: gateway, write_every=0)  # type: ignore[arg-type, return-value]
     for _ in range(3):
         status, said = await ask(probes, "/readyz")
         assert (status, said["journal"]) == (503, {"ok": False, "why": "is not written within 0.01 s"})
@@ -173,7 +182,7 @@ async def test_a_full_disk_makes_the_gateway_unavailable_until_there_is_room(
     full_disk(monkeypatch, full)
     async with open_journal() as journal:
         gateway.journal = journal  # type: ignore[assignment]
-        probes = Probes(lambda: gateway, "reader:9998", write_every=0)  # type: ignore[arg-type, return-value]
+        probes = Probes(lambda: gateway, write_every=0)  # type: ignore[arg-type, return-value]
         assert (await ask(probes, "/readyz"))[0] == 200
         full.append(True)
         status, said = await ask(probes, "/readyz")
@@ -204,14 +213,15 @@ async def test_when_reads_fail_the_reader_is_told_from_the_database(
     gateway: FakeGateway, reader_healthy: bool, well: set[str]
 ) -> None:
     gateway.read_error = ReaderUnavailable("UNAVAILABLE: no database")
-    status, said = await get(lambda: gateway, "/readyz", reader_healthy=reader_healthy)
+    gateway.reader_healthy = reader_healthy
+    status, said = await get(lambda: gateway, "/readyz")
     assert (status, said["status"]) == (503, "unavailable")
     assert {part for part in ("reader", "database") if said[part]["ok"]} == well
     assert said["database"]["why"]
 
 
 async def test_probes_at_once_share_one_check(gateway: FakeGateway) -> None:
-    probes = Probes(lambda: gateway, "reader:9998")  # type: ignore[arg-type, return-value]
+    probes = Probes(lambda: gateway)  # type: ignore[arg-type, return-value]
     answers = await asyncio.gather(*(ask(probes, "/readyz") for _ in range(50)))
     assert {status for status, _ in answers} == {200}
     assert gateway.reads == 1

@@ -2,24 +2,24 @@
 
 import asyncio
 import signal
+from functools import partial
 
 import pytest
 
-from cqrs import conf
+from cqrs import background, conf
+from cqrs.background import Background
+from cqrs.gateway import Gateway
+from cqrs.query.client import ReadClient
 from cqrs.transport.codec import NoContract
+from cqrs.transport.mqtt import MqttLink
 from cqrssite import wiring
-from cqrssite.wiring import Gateway, GatewayNotOpen
+from cqrssite.wiring import GatewayNotOpen
 
 
-class Watched:
-    """A gateway that is not opened, and how often it reported a crash."""
-
-    def __init__(self) -> None:
-        self.crashes = 0
-        self.gateway = Gateway(conf.current(), codec=NoContract(), on_crash=self._count)
-
-    def _count(self) -> None:
-        self.crashes += 1
+def make_gateway() -> Gateway:
+    """A gateway that is not opened."""
+    connect = partial(MqttLink, "127.0.0.1:1", name="test")
+    return Gateway(conf.current(), reader=ReadClient("127.0.0.1:1"), connect=connect, codec=NoContract())
 
 
 async def fail() -> None:
@@ -36,27 +36,29 @@ async def go_on() -> None:
 
 @pytest.mark.parametrize("work", [fail, end])
 async def test_a_background_task_that_ends_ends_the_process(work: object, caplog: pytest.LogCaptureFixture) -> None:
-    watched = Watched()
-    watched.gateway._start("sweep", work())  # type: ignore[operator]
-    await asyncio.wait(watched.gateway._tasks, timeout=5)
+    crashes: list[str] = []
+    watched = Background("gateway", lambda: crashes.append("crash"))
+    task = watched.start("sweep", work())  # type: ignore[operator]
+    await asyncio.wait([task], timeout=5)
     await asyncio.sleep(0)
-    assert watched.crashes == 1
+    assert crashes == ["crash"]
     assert "gateway sweep ended, and so does this process" in caplog.text
 
 
 async def test_a_background_task_that_is_cancelled_at_closing_is_no_crash() -> None:
-    watched = Watched()
-    watched.gateway._start("sweep", go_on())
-    watched.gateway._start("link", go_on())
-    await watched.gateway._end_tasks()
-    assert all(task.cancelled() for task in watched.gateway._tasks)
-    assert watched.crashes == 0
+    crashes: list[str] = []
+    watched = Background("gateway", lambda: crashes.append("crash"))
+    watched.start("sweep", go_on())
+    watched.start("link", go_on())
+    await watched.end()
+    assert all(task.cancelled() for task in watched.tasks)
+    assert not crashes
 
 
 def test_the_process_is_ended_so_that_it_drains(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[int] = []
-    monkeypatch.setattr(wiring.os, "kill", lambda _pid, number: sent.append(number))
-    wiring.end_process()
+    monkeypatch.setattr(background.os, "kill", lambda _pid, number: sent.append(number))
+    background.end_process()
     assert sent == [signal.SIGTERM]
 
 
@@ -66,7 +68,7 @@ def test_no_gateway_is_current_before_one_is_opened() -> None:
 
 
 async def test_commands_are_handed_over_while_the_read_side_has_no_notices() -> None:
-    gateway = Watched().gateway
+    gateway = make_gateway()
     gateway.feed._become("missing")
     assert not gateway.delivery().repeats
     assert not gateway.delivery().tells_outcomes
@@ -78,4 +80,4 @@ async def test_commands_are_handed_over_while_the_read_side_has_no_notices() -> 
 
 
 def test_no_two_gateways_own_the_same_commands() -> None:
-    assert Watched().gateway.owner != Watched().gateway.owner
+    assert make_gateway().owner != make_gateway().owner

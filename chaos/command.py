@@ -9,11 +9,13 @@ from django.core.management.base import CommandError, OutputWrapper
 
 from chaos.report import excerpts
 from chaos.trial import Plan, Trial
+from cqrs.aggregate import registry
 from cqrs.transport.process import StartError
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1, help="gives the faults; the same seed, the same faults")
+    parser.add_argument("--aggregate", choices=sorted(registry()), default="contact", help="what is sent commands")
     parser.add_argument("--kills", type=int, default=15, help="how often a process is struck")
     parser.add_argument("--gateways", type=int, default=2, help="gateway processes on one journal")
     parser.add_argument("--broker", choices=("amqtt", "mosquitto"), default="amqtt")

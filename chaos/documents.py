@@ -5,22 +5,29 @@ from typing import Any
 
 from chaos.client import GraphQLClient
 from chaos.history import Attempt, Command, CommandKind, Sample
+from chaos.subject import Subject
 
 # Errors that rule out an acceptance. Any other leaves it open.
 _REFUSALS = frozenset({"BAD_USER_INPUT", "NOT_FOUND", "CONFLICT", "GRAPHQL_VALIDATION_FAILED", "GRAPHQL_PARSE_FAILED"})
 
-_FIELDS: dict[CommandKind, tuple[str, Mapping[str, str]]] = {
-    "ADD": ("addContact", {"name": "String!", "commandId": "String"}),
-    "UPDATE": (
-        "updateContact",
-        {"id": "String!", "name": "String!", "commandId": "String", "expectedVersion": "Int"},
-    ),
-    "DELETE": ("deleteContact", {"id": "String!", "commandId": "String", "expectedVersion": "Int"}),
+_ARGUMENTS: dict[CommandKind, Mapping[str, str]] = {
+    "ADD": {"name": "String!", "commandId": "String"},
+    "UPDATE": {"id": "String!", "name": "String!", "commandId": "String", "expectedVersion": "Int"},
+    "DELETE": {"id": "String!", "commandId": "String", "expectedVersion": "Int"},
 }
-_ANSWER = "{ status message commandId contactId takesEffectInMs }"
-CANCEL = f"mutation ($id: String!) {{ cancelCommand(id: $id) {_ANSWER} }}"
 
-READ_AFTER = "query ($id: String!, $after: String) { contact(id: $id, afterCommand: $after) { version } }"
+
+def cancel(subject: Subject) -> str:
+    return f"mutation ($id: String!) {{ cancelCommand(id: $id) {_answer(subject)} }}"
+
+
+def read_after(subject: Subject) -> str:
+    one = f"contact: {subject.query}(id: $id, afterCommand: $after)"
+    return f"query ($id: String!, $after: String) {{ {one} {{ version }} }}"
+
+
+def _answer(subject: Subject) -> str:
+    return f"{{ status message commandId contactId: {subject.id} takesEffectInMs }}"
 
 
 async def ask(
@@ -49,10 +56,10 @@ async def ask(
     return samples
 
 
-def mutation(commands: Sequence[Command]) -> tuple[str, dict[str, Any]]:
+def mutation(subject: Subject, commands: Sequence[Command]) -> tuple[str, dict[str, Any]]:
     parameters, fields, variables = [], [], {}
     for index, command in enumerate(commands):
-        field, arguments = _FIELDS[command.kind]
+        arguments = _ARGUMENTS[command.kind]
         values = {
             "id": command.contact_id,
             "name": command.name,
@@ -62,8 +69,9 @@ def mutation(commands: Sequence[Command]) -> tuple[str, dict[str, Any]]:
         for argument, kind in arguments.items():
             parameters.append(f"${argument}{index}: {kind}")
             variables[f"{argument}{index}"] = values[argument]
-        given = ", ".join(f"{argument}: ${argument}{index}" for argument in arguments)
-        fields.append(f"m{index}: {field}({given}) {_ANSWER}")
+        called = {"name": subject.name}
+        given = ", ".join(f"{called.get(argument, argument)}: ${argument}{index}" for argument in arguments)
+        fields.append(f"m{index}: {subject.mutations[command.kind]}({given}) {_answer(subject)}")
     return f"mutation ({', '.join(parameters)}) {{ {' '.join(fields)} }}", variables
 
 

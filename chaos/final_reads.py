@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from chaos.client import AnswerLost, GraphQLClient, NotSent
 from chaos.documents import ask
 from chaos.history import History, Notice, Stored
+from chaos.subject import Subject
 from cqrs.query.client import ReadClient
 from cqrs.query.errors import ReadError
-from protocol import contact_pb2, cqrs_notice_pb2
+from protocol import cqrs_notice_pb2
 
 # Commands or contacts asked about in one document.
 _CHUNK = 100
@@ -19,8 +20,11 @@ _FROM_EVERY_GATEWAY = 10
 class FinalReads:
     """Fills in the parts of a history that are read at the end. A failed read is an overrun, since all is up."""
 
-    def __init__(self, history: History, process_of: Callable[[str], str], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, history: History, subject: Subject, process_of: Callable[[str], str], clock: Callable[[], float]
+    ) -> None:
         self._history = history
+        self._subject = subject
         self._process_of = process_of
         self._clock = clock
 
@@ -43,7 +47,7 @@ class FinalReads:
         async with ReadClient(reader_address) as reader:
             position = "0"
             while (batch := await reader.read_notices(position, 1000)).notice:
-                self._history.notices += [(notice.number, _notice(notice)) for notice in batch.notice]
+                self._history.notices += [(notice.number, self._notice(notice)) for notice in batch.notice]
                 position = batch.notice[-1].position
 
     async def _commands(self, clients: Mapping[str, GraphQLClient]) -> None:
@@ -59,38 +63,38 @@ class FinalReads:
                     )
 
     async def _contacts(self, client: GraphQLClient) -> None:
-        history = self._history
+        history, one = self._history, self._subject.query
+        shown = f"{{ id name: {self._subject.name} version }}"
         contact_ids = {notice.contact_id for _, notice in history.notices}
         contact_ids |= {command.contact_id for command in history.commands if command.contact_id}
         for chunk in _chunks(sorted(contact_ids)):
             parameters = ", ".join(f"$i{index}: String!" for index in range(len(chunk)))
-            fields = " ".join(f"i{index}: contact(id: $i{index}) {{ id name version }}" for index in range(len(chunk)))
+            fields = " ".join(f"i{index}: {one}(id: $i{index}) {shown}" for index in range(len(chunk)))
             variables = {f"i{index}": contact_id for index, contact_id in enumerate(chunk)}
             answer = await client.execute(f"query ({parameters}) {{ {fields} }}", variables)
             for error in answer.get("errors") or ():
                 if error.get("extensions", {}).get("code") != "NOT_FOUND":
                     history.overruns.append(f"a contact cannot be read at the end: {error}")
             history.stored += [_stored(contact) for contact in (answer.get("data") or {}).values() if contact]
-        answer = await client.execute("{ listContacts(count: 1000) { id name version } }")
+        answer = await client.execute(f"{{ listContacts: {self._subject.list}(count: 1000) {shown} }}")
         history.listed = [_stored(contact) for contact in (answer.get("data") or {}).get("listContacts") or ()]
+
+    def _notice(self, message: cqrs_notice_pb2.Notice) -> Notice:
+        # Empty where there is nothing to show.
+        name, version = self._subject.parse(message.state)
+        return Notice(
+            position=message.position,
+            kind=cqrs_notice_pb2.Notice.Kind.Name(message.kind),
+            command_id=message.command_id,
+            contact_id=message.aggregate_id,
+            name=name,
+            version=version,
+            reason=cqrs_notice_pb2.Notice.Reason.Name(message.reason) if message.reason else "",
+        )
 
 
 def _stored(contact: Mapping[str, str | int]) -> Stored:
     return Stored(str(contact["id"]), str(contact["name"]), int(contact["version"]))
-
-
-def _notice(message: cqrs_notice_pb2.Notice) -> Notice:
-    # Empty where there is no contact to show.
-    contact = contact_pb2.Contact.FromString(message.state)
-    return Notice(
-        position=message.position,
-        kind=cqrs_notice_pb2.Notice.Kind.Name(message.kind),
-        command_id=message.command_id,
-        contact_id=message.aggregate_id,
-        name=contact.name,
-        version=contact.version,
-        reason=cqrs_notice_pb2.Notice.Reason.Name(message.reason) if message.reason else "",
-    )
 
 
 def _chunks(items: Sequence[str]) -> list[Sequence[str]]:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from chaos.client import AnswerLost, GraphQLClient, NotSent
-from chaos.documents import CANCEL, READ_AFTER, ask, errors_by_field, mutation, record_answer
+from chaos.documents import ask, cancel, errors_by_field, mutation, read_after, record_answer
 from chaos.history import Attempt, Command, CommandKind, History, Read
 from chaos.overdue import Overdue
+from chaos.subject import Subject
 from protocol.ids import aggregate_id_of, new_command_id
 
 
@@ -29,6 +30,7 @@ class Load:
         history: History,
         overdue: Overdue,
         gateways: Mapping[str, str],
+        subject: Subject,
         *,
         rate: float,
         delay: float,
@@ -42,6 +44,7 @@ class Load:
         self._history = history
         self._overdue = overdue
         self._gateways = gateways
+        self._subject = subject
         self._rate = rate
         self._delay = delay
         self._clock = clock
@@ -142,7 +145,7 @@ class Load:
         attempts = [Attempt(gateway, self._clock()) for _ in commands]
         for command, attempt in zip(commands, attempts, strict=True):
             command.attempts.append(attempt)
-        query, variables = mutation(commands)
+        query, variables = mutation(self._subject, commands)
         try:
             answer = await clients[gateway].execute(query, variables)
         except (NotSent, AnswerLost) as error:
@@ -194,7 +197,7 @@ class Load:
         attempt = Attempt(gateway, self._clock())
         command.cancels.append(attempt)
         try:
-            answer = await clients[gateway].execute(CANCEL, {"id": command.command_id})
+            answer = await clients[gateway].execute(cancel(self._subject), {"id": command.command_id})
         except (NotSent, AnswerLost) as error:
             attempt.answer = "unreached" if isinstance(error, NotSent) else "lost"
             attempt.message = str(error)
@@ -209,7 +212,9 @@ class Load:
             return
         gateway, sent_at = self._dice.choice(list(clients)), self._clock()
         try:
-            answer = await clients[gateway].execute(READ_AFTER, {"id": command.contact_id, "after": command.command_id})
+            answer = await clients[gateway].execute(
+                read_after(self._subject), {"id": command.contact_id, "after": command.command_id}
+            )
         except (NotSent, AnswerLost):
             return  # there will be other reads
         contact = (answer.get("data") or {}).get("contact")

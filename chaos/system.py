@@ -9,6 +9,8 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
+from django.conf import settings as own
+
 from chaos.ports import HOST, free_address
 from chaos.process import Process
 from chaos.proxy import Link, MqttLink
@@ -150,6 +152,7 @@ class System:
         values: dict[str, object] = {name: field.get_default() for name, field in Environment.model_fields.items()}
         values |= {
             "env_file": "",
+            "extra_apps": own.CONTACTS.extra_apps,
             "var": self._folder / "var",
             "delay": self._delay,
             "broker_bind": self._broker,

@@ -19,6 +19,7 @@ from chaos.load import Load
 from chaos.overdue import Overdue
 from chaos.proxy import MqttLink
 from chaos.report import HEALED_AT_MOST, Healing, Report
+from chaos.subject import Subject
 from chaos.system import System
 from chaos.watch import Watching
 
@@ -30,13 +31,15 @@ _MOST_OVERRUNS = 3
 class Plan:
     """The parameters of a trial.
 
-    kills: how often a process is struck. commands: sends on until so many were accepted. rate: commands a second.
+    aggregate: what is sent commands. kills: how often a process is struck. commands: sends on until so many were
+    accepted. rate: commands a second.
     keep: a folder that gets databases, logs and the history, kept after the trial.
     heals_within: seconds from the last repair until nothing is overdue, and until all commands are settled at the end.
     programs: see `System`. rounds: other faults than those that the seed gives.
     """
 
     seed: int = 1
+    aggregate: str = "contact"
     kills: int = 15
     gateways: int = 2
     broker: str = "amqtt"
@@ -61,6 +64,7 @@ class Trial:
         self._progress = progress
         self._started = time.monotonic()
         self._overdue = Overdue(self._clock)
+        self._subject = Subject(plan.aggregate)
         self._healings: list[Healing] = []
         self._faults: dict[str, Counter[str]] = defaultdict(Counter)
         self._system: System
@@ -92,6 +96,7 @@ class Trial:
             self.history,
             self._overdue,
             gateways,
+            self._subject,
             rate=plan.rate,
             delay=plan.delay,
             clock=self._clock,
@@ -115,7 +120,9 @@ class Trial:
             seconds = self._clock() - began
             self._log("the load has ended; all is to be settled and seen within 10 s")
             await self._settle(watching)
-            await FinalReads(self.history, self._process_of, self._clock).read(gateways, self._system.reader_address)
+            await FinalReads(self.history, self._subject, self._process_of, self._clock).read(
+                gateways, self._system.reader_address
+            )
         return seconds
 
     async def _inject_faults(self) -> None:
@@ -170,7 +177,9 @@ class Trial:
             order = {name: self._system.gateways[name] for name in (first, *names)}
             watcher = Watcher(f"watcher-{number + 1}")
             self.history.watchers.append(watcher)
-            watching.append(Watching(watcher, order, self._on_notice, random.Random(self.plan.seed + 10 + number)))
+            watching.append(
+                Watching(watcher, order, self._subject, self._on_notice, random.Random(self.plan.seed + 10 + number))
+            )
             tasks.append(asyncio.create_task(watching[-1].run(), name=watcher.name))
         tasks.append(asyncio.create_task(self._watch_one_contact(watching), name="watch one contact"))
         try:
@@ -187,7 +196,9 @@ class Trial:
         first = await watching[0].first
         watcher = Watcher("watcher-of-one", contact_id=first.contact_id)
         self.history.watchers.append(watcher)
-        one = Watching(watcher, self._system.gateways, lambda notice: None, random.Random(self.plan.seed))
+        one = Watching(
+            watcher, self._system.gateways, self._subject, lambda notice: None, random.Random(self.plan.seed)
+        )
         await one.run()
 
     def _on_notice(self, notice: Notice) -> None:

@@ -12,12 +12,13 @@ from websockets.exceptions import WebSocketException
 from websockets.typing import Subprotocol
 
 from chaos.history import Notice, Watcher
+from chaos.subject import Subject
 
-_QUERY = """subscription ($contact: String, $after: String) {
-  contactChanged(contactId: $contact, afterPosition: $after) {
-    position kind commandId contactId reason contact { name version }
-  }
-}"""
+_QUERY = """subscription ($contact: String, $after: String) {{
+  {0.changed}({0.id}: $contact, afterPosition: $after) {{
+    position kind commandId contactId: {0.id} reason contact: {0.query} {{ name: {0.name} version }}
+  }}
+}}"""
 # Errors that mean "later". A subscriber that resumes must not get any other.
 _LATER = frozenset({"UNAVAILABLE"})
 
@@ -35,10 +36,12 @@ class Watching:
         self,
         watcher: Watcher,
         gateways: Mapping[str, str],
+        subject: Subject,
         on_notice: Callable[[Notice], None],
         dice: random.Random,
     ) -> None:
         self.watcher = watcher
+        self._query = _QUERY.format(subject)
         self._gateways = list(gateways.values())
         self._on_notice = on_notice
         self._dice = dice
@@ -76,7 +79,7 @@ class Watching:
                 await socket.recv()
             self.watcher.connections += 1
             payload = {
-                "query": _QUERY,
+                "query": self._query,
                 "variables": {"contact": self.watcher.contact_id or None, "after": self.position},
             }
             await _send(socket, type="subscribe", id="1", payload=payload)

@@ -73,6 +73,13 @@ class Engine(ABC):
         """
 
     @abstractmethod
+    def draw(self, cursor: CursorWrapper, table: str, column: str, above: int, count: int) -> list[int]:
+        """So many numbers for an integer column, in order, from just above `above` to under 0; takes no lock.
+
+        No two transactions that are open at a time draw the same, nor one that a row of the table has.
+        """
+
+    @abstractmethod
     def is_of_the_row(self, error: BaseException) -> bool:
         """Whether the database refuses a row, and would take others. False: it refuses all alike, or it is our defect.
 

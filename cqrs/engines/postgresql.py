@@ -75,6 +75,11 @@ class PostgresqlEngine(Engine):
             for row in rows:
                 copy.write_row(row)
 
+    def draw(self, cursor: CursorWrapper, table: str, column: str, above: int, count: int) -> list[int]:
+        drawn = "SELECT nextval(pg_get_serial_sequence(%s, %s)) FROM generate_series(1, %s)"
+        cursor.execute(drawn, [table, column, count])
+        return sorted(above + number for (number,) in cursor.fetchall())
+
     def is_of_the_row(self, error: BaseException) -> bool:
         if not isinstance(error, Error):
             return False

@@ -61,6 +61,12 @@ class SqliteEngine(Engine):
             marks = ", ".join(["%s"] * len(rows[0]))
             cursor.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", rows)
 
+    def draw(self, cursor: CursorWrapper, table: str, column: str, above: int, count: int) -> list[int]:
+        # One transaction writes at a time.
+        cursor.execute(f"SELECT COALESCE(MAX({column}), %s) FROM {table} WHERE {column} < 0", [above])
+        first = cursor.fetchone()[0] + 1
+        return list(range(first, first + count))
+
     def is_of_the_row(self, error: BaseException) -> bool:
         # OverflowError is the driver's, of an integer past 64 bits. A trigger's RAISE is an IntegrityError.
         return isinstance(error, IntegrityError | DataError | OverflowError)

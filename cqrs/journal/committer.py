@@ -1,6 +1,7 @@
 """The thread that writes the journal: whatever waits goes into one transaction."""
 
 import asyncio
+import itertools
 import logging
 import queue
 import threading
@@ -14,6 +15,7 @@ from django.db.backends.utils import CursorWrapper
 
 from cqrs.journal import rows
 from cqrs.journal.accepted import Accepted
+from cqrs.journal.chain import Chain
 from cqrs.journal.clock import Clock
 from cqrs.journal.errors import CommandError, JournalUnavailable
 from cqrs.journal.insertion import Insertion
@@ -139,6 +141,7 @@ class Committer:
                     self._last_size = len(group)
             connections[rows.database()].close()
         except BaseException as error:  # noqa: BLE001  # `watch` raises it
+            connections[rows.database()].close()
             self._loop.call_soon_threadsafe(self._die, group, error)
         else:
             self._loop.call_soon_threadsafe(self._ended.set_result, None)
@@ -161,11 +164,13 @@ class Committer:
         return group, True
 
     def _commit(self, group: list[_Job]) -> None:
+        adopted: list[Record] = []
         accepted: list[Record] = []
         try:
             with rows.writing() as cursor:
-                answers, accepted, accepted_on = self._work(cursor, group)
+                answers, adopted, accepted, accepted_on = self._work(cursor, group)
         except DatabaseError as error:
+            adopted, accepted = [], []
             answers = self._fail(group, describe(error))
         except Exception:
             log.exception("a defect kept the journal from being written")
@@ -173,15 +178,20 @@ class Committer:
         else:
             self._recovered()
             # Before anyone can send them, so that a command is known here before its end is.
+            if adopted:
+                self._add(adopted, None)
             if accepted:
                 self._add(accepted, accepted_on)
-        self._loop.call_soon_threadsafe(self._answer, answers, accepted)
+        self._loop.call_soon_threadsafe(self._answer, answers, adopted + accepted)
 
-    def _work(self, cursor: CursorWrapper, group: list[_Job]) -> tuple[list[Any], list[Record], float]:
-        """The result or CommandError of each job, the rows to be committed, and when they were accepted."""
-        self._see_others(cursor)
-        room = self._limit - len(self.unsettled)
-        insertion = Insertion(cursor, self._clock, self._delay, self._owner, room, self.unsettled.last)
+    def _work(self, cursor: CursorWrapper, group: list[_Job]) -> tuple[list[Any], list[Record], list[Record], float]:
+        """The result or CommandError of each job, the rows adopted, those added, and when these were accepted."""
+        highest, waiting = rows.levels()
+        self._see_others(highest)
+        chain = Chain(highest, self.unsettled.last)
+        adopted = chain.adopt(self._owner) if waiting else []
+        room = self._limit - len(self.unsettled) - len(adopted)
+        insertion = Insertion(cursor, self._clock, self._delay, room)
         may_be_known = [job for job in group if isinstance(job, _Accept) and not job.fresh]
         insertion.look_up(command.meta.command_id for job in may_be_known for command in job.commands)
         results: list[Any] = []
@@ -191,21 +201,20 @@ class Committer:
             except CommandError as error:
                 results.append(error)
         answers = [(job.answer, result) for job, result in zip(group, results, strict=True)]
-        return answers, insertion.write(), insertion.accepted_on
+        return answers, adopted, insertion.write(self._owner, chain.add), insertion.accepted_on
 
-    def _see_others(self, cursor: CursorWrapper) -> None:
-        # The lock is held, so nothing will ever be committed before what is read here.
-        highest = rows.highest_number(cursor)
+    def _see_others(self, highest: int) -> None:
+        # The lock is held, so no number up to this one will ever be committed later.
         if highest > self.head:
             for number, command_id, key, due in rows.unsettled_after(self.head):
                 self._see([(command_id, key)], due)
                 self.head = number
             self.head = highest
 
-    def _add(self, accepted: list[Record], accepted_on: float) -> None:
-        # All that was accepted in one transaction takes effect at one time.
-        self._see([(record.command_id, record.key) for record in accepted], accepted[0].takes_effect_at, accepted_on)
-        self.head = accepted[-1].number
+    def _add(self, records: list[Record], accepted_on: float | None) -> None:
+        for due, group in itertools.groupby(records, lambda record: record.takes_effect_at):
+            self._see([(record.command_id, record.key) for record in group], due, accepted_on)
+        self.head = records[-1].number
 
     def _see(self, commands: Sequence[tuple[str, Key]], due: datetime, accepted_on: float | None = None) -> None:
         self.unsettled.add(commands, due.timestamp(), accepted_on)

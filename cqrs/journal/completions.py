@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 
 from cqrs.journal.errors import JournalFull, JournalUnavailable
 from cqrs.journal.models import Command as Row
@@ -34,10 +34,11 @@ class Listener:
 class Completions:
     """Ends by command id: each is here from its notice until it is recorded.
 
-    record: writes ends to the journal and returns once they are committed; raises JournalUnavailable.
+    record: writes ends to the journal and returns, once they are committed, those that are to be written again;
+    raises JournalUnavailable.
     """
 
-    def __init__(self, record: Callable[[Mapping[str, Settlement]], Awaitable[None]]) -> None:
+    def __init__(self, record: Callable[[Mapping[str, Settlement]], Awaitable[Collection[str]]]) -> None:
         self._record_ends = record
         self._known: dict[str, Settlement] = {}
         self._to_record: dict[str, Settlement] = {}
@@ -107,8 +108,8 @@ class Completions:
             self._recording.cancel()
             await asyncio.wait([self._recording])
         with contextlib.suppress(JournalUnavailable):  # the log says it already
-            while self._to_record:
-                await self._record()
+            while self._to_record and await self._record():
+                pass
 
     async def _record_all(self) -> None:
         try:
@@ -122,14 +123,18 @@ class Completions:
         finally:
             self._recording = None
 
-    async def _record(self) -> None:
+    async def _record(self) -> bool:
+        """Records the next ends; whether all of these were."""
         ids = [command_id for command_id, _ in zip(self._to_record, range(RECORD_AT_ONCE), strict=False)]
         part = {command_id: self._to_record.pop(command_id) for command_id in ids}
         try:
-            await self._record_ends(part)
+            locked = await self._record_ends(part)
         except (JournalUnavailable, asyncio.CancelledError):
             self._to_record = part | self._to_record  # what came meanwhile is newer
             raise
         for command_id, settlement in part.items():
-            if self._known.get(command_id) is settlement:
+            if command_id in locked:
+                self._to_record.setdefault(command_id, settlement)
+            elif self._known.get(command_id) is settlement:
                 del self._known[command_id]
+        return not locked

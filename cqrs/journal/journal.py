@@ -15,17 +15,17 @@ from cqrs.journal.completions import Completions
 from cqrs.journal.delivery import Deliveries, at_least_once
 from cqrs.journal.errors import JournalFull, NotCancellable, UnknownCommand
 from cqrs.journal.models import Command as Row
-from cqrs.journal.models import TrackedHistory
 from cqrs.journal.record import Record
 from cqrs.journal.row_reader import RowReader
 from cqrs.journal.seen_history import SeenHistory
 from cqrs.journal.settlement import Settlement, State, handed_over, settlement_of
-from cqrs.journal.tracked_history import Seen
 from protocol.cqrs_command_pb2 import Command
 from protocol.cqrs_notice_pb2 import Notice
 
 # Commands that may wait to be written.
 MAX_WAITING = 10_000
+# Transactions that adopt what is there, in one look; what is left waits for the next.
+ADOPT_TIMES = 10
 # Ends that may wait to be recorded, not counting those of commands that this process knows.
 MAX_KNOWN = 100_000
 
@@ -60,9 +60,8 @@ class Journal:
         self.settled_on = 0.0
         self.history = SeenHistory()
         self._completions = Completions(self._record)
-        self._committer = Committer(
-            delay, limit, owner, clock, ended=self._completions, on_accepted=self._notify_accepted
-        )
+        on_accepted = lambda records: self._on_accepted(records)  # noqa: E731  # `listen` may come later
+        self._committer = Committer(delay, limit, owner, clock, ended=self._completions, on_accepted=on_accepted)
         self._waiting = 0
         self._on_accepted: Callable[[Sequence[Record]], None] = lambda _records: None
         self._on_cancel: Callable[[Record], None] = lambda _record: None
@@ -98,9 +97,6 @@ class Journal:
         self._on_cancel = on_cancel
         self._on_settled = on_settled
 
-    def _notify_accepted(self, records: list[Record]) -> None:
-        self._on_accepted(records)
-
     # Accepting and cancelling.
 
     async def accept(self, commands: Sequence[Command], *, fresh: bool = False) -> list[Accepted]:
@@ -126,10 +122,9 @@ class Journal:
         """
         if not self._delivery().repeats:
             raise NotCancellable("a part of this system knows only the contract, which has no cancel")
-        end = self._completions.ended(command_id)
-        if end is not None:
+        if (end := self._completions.ended(command_id)) is not None:
             raise NotCancellable(f"command {command_id} is {State(end.state).label} already")
-        record = await self._committer.call(lambda _cursor: rows.cancel(command_id, actor))
+        record = await self.write(lambda: rows.cancel(command_id, actor))
         self._on_cancel(record)
         return record.accepted()
 
@@ -162,16 +157,18 @@ class Journal:
             self.newest_due = due if self.newest_due > self.clock.wall() else max(self.newest_due, due)
             self.settled_on = self._loop.time()
 
-    async def _record(self, ends: Mapping[str, Settlement]) -> None:
+    async def _record(self, ends: Mapping[str, Settlement]) -> set[str]:
         seen = self.history.take()
-        await self._committer.call(lambda cursor: self._write_ends(cursor, ends, seen))
+
+        def record(cursor: CursorWrapper) -> set[str]:
+            if seen is not None:
+                tracked_history.see(seen)
+            return rows.settle(cursor, self.history.numbered(ends))
+
+        locked = await self._committer.call(record)
         if seen is not None:
             self.history.recorded(seen)
-
-    def _write_ends(self, cursor: CursorWrapper, ends: Mapping[str, Settlement], seen: Seen | None) -> None:
-        rows.settle(cursor, self.history.numbered(ends))
-        if seen is not None:
-            tracked_history.see(seen)
+        return locked
 
     async def reconcile(self) -> None:
         """Reads ends whose notices this process missed: another gateway recorded them while ours was cut off.
@@ -182,6 +179,8 @@ class Journal:
         self._to_check = self._to_check or self._committer.unsettled.ids()
         part, self._to_check = self._to_check[: rows.CHUNK], self._to_check[rows.CHUNK :]
         awaited = self._completions.listened()[: rows.CHUNK]
+        if not part and not awaited:
+            return
         for command_id, settlement in (await self._reader.read(lambda: rows.ended([*part, *awaited]))).items():
             self._note(command_id, settlement)
 
@@ -196,8 +195,8 @@ class Journal:
         head = self._committer.head
         if self._committer.unsettled.last(aggregate, aggregate_id):
             return True
-        last = await self._reader.read(lambda: rows.last_unsettled(aggregate, aggregate_id, after=head))
-        return self.history.may_redrive or (last != "" and not self.is_settled(last))
+        others = await self._reader.read(lambda: rows.unsettled_of(aggregate, aggregate_id, head))
+        return self.history.may_redrive or any(not self.is_settled(command_id) for command_id in others)
 
     def is_settled(self, command_id: str) -> bool:
         """Whether this process knows the command's end and the journal may not have it yet."""
@@ -206,6 +205,11 @@ class Journal:
     def is_unsettled(self, command_id: str) -> bool:
         """Whether this process knows the command and not its end."""
         return command_id in self._committer.unsettled
+
+    @property
+    def head(self) -> int:
+        """Up to this number every row has been seen."""
+        return self._committer.head
 
     @property
     def unsettled(self) -> int:
@@ -238,7 +242,7 @@ class Journal:
         """Returns once a row is committed by the thread that commits every command. Raises JournalUnavailable."""
         await self._committer.call(write_check.write)
 
-    # What relay, sweep and retention need. All but the first raise JournalUnavailable.
+    # What relay, sweep, retention and the history guard need. All but the first raise JournalUnavailable.
 
     def waited_ms(self, record: Record) -> int:
         """How much of its delay a command has waited: 0 to the delay.
@@ -258,46 +262,29 @@ class Journal:
         head = self._committer.head
         return await self._reader.read(lambda: rows.queued_of(self.owner, after, head, limit, unsent=unsent))
 
-    async def due_before(self, moment: datetime, after: tuple[datetime, int] | None, limit: int) -> list[Record]:
-        """The first unsettled rows, of all gateways, due before `moment` and after that of a due time and number."""
-        return await self._reader.read(lambda: rows.due_before(moment, after, limit))
-
-    async def cancels(self, limit: int) -> list[Record]:
-        """The first unsettled rows, of all gateways, whose cancel was requested."""
-        return await self._reader.read(lambda: rows.cancels(limit))
-
-    async def operations(self, limit: int) -> list[Record]:
-        """The unsettled rows, of all gateways, with an operator's decision on its way; the newest, in order."""
-        return await self._reader.read(lambda: rows.operations(limit))
-
     async def catch_up(self) -> None:
-        """Sees the rows that others have committed so far."""
-        await self._committer.catch_up()
-
-    async def claim(self, previous: str, numbers: Sequence[int] | None = None) -> list[Record]:
-        """Makes unsent rows of the owner `previous` this process's own. No two gateways get the same row.
-
-        previous: empty for rows that have no owner yet. numbers: only these, at most 1,000; None: the first 1,000.
-        """
-        return await self._committer.call(lambda _cursor: rows.claim(self.owner, previous, numbers, rows.CHUNK))
-
-    async def mark_sent(self, command_ids: Sequence[str]) -> None:
-        """Records that the broker has acknowledged these, which must not be sent twice."""
-        await self._committer.call(lambda _cursor: rows.mark_sent(command_ids))
+        """Takes over the rows that have no owner, and sees what others have committed, where there is any of this."""
+        for _ in range(ADOPT_TIMES):
+            highest, waiting = await self._reader.read(rows.levels)
+            if not waiting and highest <= self._committer.head:
+                return
+            # Every transaction begins with both.
+            await self._committer.catch_up()
 
     async def prune(self, settled_before: datetime) -> int:
         """Deletes what was settled before a moment, and the idempotency keys with it; returns how many rows."""
         total = 0
-        while pruned := await self._committer.call(lambda _cursor: rows.prune(settled_before)):
+        while pruned := await self.write(lambda: rows.prune(settled_before)):
             total += pruned
         return total
 
-    # What the history guard needs. Both raise JournalUnavailable.
-
-    async def tracked(self) -> TrackedHistory | None:
-        """The database whose history is tracked; None: none yet."""
-        return await self._reader.read(tracked_history.read)
+    async def read(self, query: Callable[[], T]) -> T:
+        """What `query` returns of the journal's database."""
+        return await self._reader.read(query)
 
     async def write(self, work: Callable[[], T]) -> T:
-        """What `work` returns, once what it writes to the journal's database is committed."""
+        """What `work` returns, once what it writes to the journal's database is committed.
+
+        No other process writes the journal meanwhile.
+        """
         return await self._committer.call(lambda _cursor: work())

@@ -32,7 +32,7 @@ class Command(models.Model):
         AMEND = "AMEND", "amend"
         DISCARD = "DISCARD", "discard"
 
-    number = models.BigAutoField("number", primary_key=True, help_text="in order of acceptance")
+    number = models.BigAutoField("number", primary_key=True, help_text="in order; under 0: no gateway has it yet")
     command_id = models.CharField("command id", max_length=100, unique=True)
     aggregate = models.CharField(max_length=100)
     verb = models.CharField(max_length=100)

@@ -129,3 +129,7 @@ def command_of(command_id: str, kind: str, aggregate_id: str, body: bytes) -> Co
     command = Command(kind=kind, aggregate_id=aggregate_id, body=body)
     command.meta.command_id = command_id
     return command
+
+
+def expected_version(command: Command) -> int | None:
+    return command.meta.expected_version if command.meta.HasField("expected_version") else None

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
+from cqrs.journal import rows
 from cqrs.journal.cursor import Cursor
 from cqrs.journal.delivery import Deliveries, at_least_once
 from cqrs.journal.errors import BrokerAway, JournalUnavailable
@@ -272,6 +273,6 @@ class Relay:
             return None
         while True:
             try:
-                return await self._journal.mark_sent(command_ids)
+                return await self._journal.write(lambda: rows.mark_sent(command_ids))
             except JournalUnavailable:  # the log says it already
                 await asyncio.sleep(LOOK_AGAIN)

@@ -1,26 +1,32 @@
 """Repairs what got lost on the way: asks what became of overdue commands, and sends the unknown ones again."""
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import NamedTuple
 
+from cqrs.journal import rows
 from cqrs.journal.delivery import Deliveries, at_least_once
 from cqrs.journal.errors import BrokerAway, JournalUnavailable
 from cqrs.journal.journal import Journal
 from cqrs.journal.record import Record
 from cqrs.journal.relay import Relay
 from cqrs.journal.settlement import State
+from cqrs.journal.takeover import Takeover
 from cqrs.transport.backoff import describe, keep
 from protocol import topics
 from protocol.cqrs_notice_pb2 import Notice
 
 log = logging.getLogger("cqrs.journal.sweep")
 
-# Seconds between two looks at the journal.
+# Seconds between two looks at the journal, where there is something to be looked for.
 EVERY = 0.25
+# Seconds for which nothing is looked for while every command that is known waits for its time.
+QUIET = 5.0
 # Seconds between two comparisons of memory and journal.
 RECONCILE_EVERY = 1.0
 # Commands in one question, and pages of so many rows in one look.
@@ -37,10 +43,6 @@ FIRST_PAUSE = 1.0
 MOST_PAUSE = 8.0
 # The same for one that is parked: it waits for a person.
 PARKED_PAUSE = 30.0
-# With a writer that must not be sent a command twice: seconds overdue until one that a gateway never got to send is
-# taken over, and until one that was sent is given up as HANDED_OVER.
-TAKE_OVER = 10.0
-GIVE_UP = 60.0
 
 LAST = datetime.max.replace(tzinfo=UTC)
 
@@ -74,6 +76,7 @@ class Sweep:
         self._away = away
         self._delivery = delivery
         self._clock = journal.clock
+        self._takeover = Takeover(journal, relay, self._send)
         self._asked: dict[str, _Asked] = {}
         self._seen: set[str] = set()
         self._place: tuple[datetime, int] | None = None
@@ -83,57 +86,71 @@ class Sweep:
         # Whatever other gateways had left at our start is asked for once, due or not.
         self._first = True
         self._waiting = False
+        # Whether something that was decided is on its way: it may have to be sent again.
+        self._decided = False
+        # Until when, and up to which row, the last round has seen to all.
+        self._quiet_until = 0.0
+        self._quiet_head = 0
 
     async def run(self) -> None:
         """Sweeps until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for name, look, pause in (
-                ("pick up", self.pick_up, EVERY),
-                ("repair", self.repair, EVERY),
-                ("reconcile", self._journal.reconcile, RECONCILE_EVERY),
+            for name, session in (
+                ("pick up", self._pick_up_changes),
+                ("repair", partial(self._every, EVERY, self._repair_unless_quiet)),
+                ("reconcile", partial(self._every, RECONCILE_EVERY, self._journal.reconcile)),
             ):
-                session = keep(self._every(pause, look), what=f"the journal ({name})", errors=(JournalUnavailable,))
-                tasks.create_task(session, name=f"sweep: {name}")
+                kept = keep(session, what=f"the journal ({name})", errors=(JournalUnavailable,))
+                tasks.create_task(kept, name=f"sweep: {name}")
 
-    def _every(
-        self, pause: float, look: Callable[[], Awaitable[None]]
-    ) -> Callable[[Callable[[], None]], Awaitable[None]]:
-        async def session(connected: Callable[[], None]) -> None:
-            while True:
-                await look()
+    async def _every(self, pause: float, look: Callable[[], Awaitable[None]], connected: Callable[[], None]) -> None:
+        while True:
+            await look()
+            connected()
+            await asyncio.sleep(pause)
+
+    async def _pick_up_changes(self, connected: Callable[[], None]) -> None:
+        async with contextlib.aclosing(rows.changes(EVERY)) as changes:
+            async for _ in changes:
+                await self.pick_up()
                 connected()
-                await asyncio.sleep(pause)
-
-        return session
+                while self._decided or not self._relay.connected:
+                    await asyncio.sleep(EVERY)
+                    await self.pick_up()
 
     def begin_again(self) -> None:
         """Forgets when it has asked for which command: the next round sees to all that are overdue."""
         self._asked.clear()
+        self._quiet_until = 0.0
 
     def on_message(self, topic: str, _payload: bytes) -> None:
-        """To be called with what comes on topics.HELLO: a writer is there to take what others have left.
-
-        The relay sends our own commands again; those that a dead gateway has left are the sweep's.
-        """
+        """To be called with what comes on topics.HELLO: a writer is there to take what dead gateways have left."""
         if topic == topics.HELLO:
+            self._quiet_until = 0.0
             self._asked = {command_id: asked for command_id, asked in self._asked.items() if asked.ours}
 
     async def pick_up(self) -> None:
-        """Sends what others left in the journal: commands without an owner, cancels, what operators decided.
+        """Adopts commands without an owner, which the relay then sends; sends cancels and what operators decided.
 
         Raises JournalUnavailable.
         """
         if not self._relay.connected:
-            return await self._journal.catch_up()  # leaves them to a gateway that is
-        records = await self._journal.claim("")
-        decided = await self._journal.operations(ASK_AT_ONCE)
-        if self._delivery().repeats:
-            decided += await self._journal.cancels(ASK_AT_ONCE)
-        records += [record for record in decided if not self._relay.decision_sent(record)]
-        if records:
-            # What was adopted for an operation comes twice.
-            await self._send(list({record.command_id: record for record in records}.values()))
-        return None
+            return  # leaves them to a gateway that is
+        await self._journal.catch_up()
+        cancels = self._delivery().repeats
+        decided = await self._journal.read(lambda: rows.decided(ASK_AT_ONCE, cancels=cancels))
+        self._decided = bool(decided)
+        unsent = [each for each in decided if not self._relay.decision_sent(each) and not self._comes(each)]
+        if unsent:
+            await self._send(unsent)
+
+    def _comes(self, record: Record) -> bool:
+        """Whether the relay sends the row by itself."""
+        return record.owner == self._journal.owner and not self._relay.acknowledged(record)
+
+    async def _repair_unless_quiet(self) -> None:
+        if asyncio.get_running_loop().time() >= self._quiet_until or self._journal.head != self._quiet_head:
+            await self.repair()
 
     async def repair(self) -> None:
         """Looks at the next pages of what is due, and repairs what is overdue. Raises JournalUnavailable."""
@@ -155,13 +172,20 @@ class Sweep:
         page: list[Record] = []
         if not self._ahead:
             moment = LAST if self._first else datetime.fromtimestamp(self._overdue_before(), UTC)
-            page = await self._journal.due_before(moment, self._place, ASK_AT_ONCE)
+            page = await self._due_before(moment, ASK_AT_ONCE)
             if self._first or len(page) == ASK_AT_ONCE:
                 return page
             self._ahead, self._place = True, (self._latest_due(), 0)
-        return page + await self._journal.due_before(LAST, self._place, ASK_AT_ONCE - len(page))
+        return page + await self._due_before(LAST, ASK_AT_ONCE - len(page))
+
+    async def _due_before(self, moment: datetime, limit: int) -> list[Record]:
+        return await self._journal.read(lambda: rows.due_before(moment, self._place, limit))
 
     def _end_round(self) -> None:
+        if self._seen <= self._asked.keys() and self._journal.unsettled <= len(self._seen):
+            again_at = (self._asked[command_id].again_at for command_id in self._seen)
+            self._quiet_until = min((asyncio.get_running_loop().time() + QUIET, *again_at))
+            self._quiet_head = self._journal.head
         self._asked = {command_id: asked for command_id, asked in self._asked.items() if command_id in self._seen}
         self._seen = set()
         self._place = None
@@ -188,7 +212,7 @@ class Sweep:
         if asked is not None:
             return asyncio.get_running_loop().time() >= asked.again_at
         ours = record.owner == self._journal.owner
-        if ours and not self._relay.acknowledged(record):
+        if self._comes(record):
             return False  # what the relay has yet to send is late, not lost
         if self._first and not ours and record.accepted_at <= self._started_at:
             return True
@@ -204,7 +228,7 @@ class Sweep:
         """Settles what is known and sends the rest; False: that cannot be done now."""
         delivery = self._delivery()
         if not delivery.tells_outcomes:
-            return await self._hand_over(overdue)
+            return await self._takeover.hand_over(overdue)
         try:
             outcomes = await self._get_outcomes([record.command_id for record in overdue])
         except self._away as error:
@@ -225,7 +249,7 @@ class Sweep:
         if delivery.repeats:
             sent = not unknown or await self._send(unknown)
         else:
-            sent = await self._take_over_or_give_up(unknown)
+            sent = await self._takeover.take_over_or_give_up(unknown)
         # What could not be sent counts as not asked for: its pauses do not grow by an outage, and the first round, the
         # only one that looks at what is not due yet, does not pass over it.
         unsent = set() if sent else {record.command_id for record in unknown}
@@ -242,31 +266,6 @@ class Sweep:
         # Spread, so that what was lost at once does not come back at once for ever.
         again_at = asyncio.get_running_loop().time() + pause * random.uniform(0.75, 1.25)
         self._asked[record.command_id] = _Asked(times + 1, again_at, record.owner == self._journal.owner)
-
-    async def _hand_over(self, overdue: Sequence[Record]) -> bool:
-        """What the broker has is not sent again; of what others left we cannot know, so it is sent once."""
-        ours = [record for record in overdue if record.owner == self._journal.owner]
-        self._journal.hand_over([record.command_id for record in ours if self._relay.acknowledged(record)])
-        return await self._take_over([record for record in overdue if record.owner != self._journal.owner])
-
-    async def _take_over_or_give_up(self, unknown: Sequence[Record]) -> bool:
-        """With a writer that must not be sent a command twice."""
-        silent = [
-            record for record in unknown if self._clock.now() - record.takes_effect_at > timedelta(seconds=GIVE_UP)
-        ]
-        self._journal.hand_over([record.command_id for record in silent if record.sent_at is not None])
-        unsent = [record for record in unknown if record.sent_at is None and record.owner != self._journal.owner]
-        return await self._take_over(
-            [record for record in unsent if self._clock.now() - record.takes_effect_at > timedelta(seconds=TAKE_OVER)]
-        )
-
-    async def _take_over(self, records: Sequence[Record]) -> bool:
-        # Claimed first: were their gateway alive after all, it would read its rows anew before it sends them.
-        for owner in {record.owner for record in records}:
-            claimed = await self._journal.claim(owner, [record.number for record in records if record.owner == owner])
-            if not await self._send(claimed):
-                return False
-        return True
 
     async def _send(self, records: Sequence[Record]) -> bool:
         try:

@@ -91,7 +91,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Command',
             fields=[
-                ('number', models.BigAutoField(help_text='in order of acceptance', primary_key=True, serialize=False, verbose_name='number')),
+                ('number', models.BigAutoField(help_text='in order; under 0: no gateway has it yet', primary_key=True, serialize=False, verbose_name='number')),
                 ('command_id', models.CharField(max_length=100, unique=True, verbose_name='command id')),
                 ('aggregate', models.CharField(max_length=100)),
                 ('verb', models.CharField(max_length=100)),

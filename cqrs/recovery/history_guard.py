@@ -117,7 +117,7 @@ class HistoryGuard:
 
         Raises JournalUnavailable, or what `read_notices` raises while the read side cannot tell.
         """
-        row = await self._journal.tracked()
+        row = await self._journal.read(tracked_history.read)
         if row is not None:
             self._note(row)
         first = self._first

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 
 from chaos.report import excerpts
 from chaos.trial import Plan, Trial
-from cqrssite.settings import BASE_DIR
+from cqrssite.environment import BASE_DIR
 
 
 @pytest.mark.e2e
@@ -23,6 +25,21 @@ def test_every_promise_is_kept_through_kills_stops_and_freezes() -> None:
     assert report.kills == 15
     assert report.commands["accepted"] > 300
     assert all(healing.seconds <= 10 for healing in report.healings)
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(240)
+def test_every_promise_is_kept_for_an_aggregate_that_a_setting_adds() -> None:
+    trial = subprocess.run(
+        [sys.executable, "manage.py", "chaos", "--aggregate", "note", "--kills", "10", "--rate", "80", "--seed", "3"],
+        cwd=BASE_DIR,
+        env=os.environ | {"CONTACTS_EXTRA_APPS": "tests.aggregates.note"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert trial.returncode == 0, trial.stdout + trial.stderr
+    assert "Every promise was kept." in trial.stdout
 
 
 @pytest.mark.e2e

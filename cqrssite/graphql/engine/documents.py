@@ -1,39 +1,67 @@
 """Documents parsed, validated and compiled once, then remembered: most clients send the same few."""
 
-from collections import OrderedDict
-from collections.abc import Sequence
-from typing import TypeVar
+import asyncio
+from collections.abc import Hashable, Sequence
+from hashlib import blake2b
+from typing import Any
 
 from graphql import (
+    ASTValidationRule,
     DocumentNode,
     GraphQLError,
     GraphQLSchema,
     GraphQLSyntaxError,
+    Lexer,
+    NameNode,
     OperationDefinitionNode,
-    parse,
-    validate,
+    ParallelVisitor,
+    Source,
+    Token,
+    TypeInfo,
+    TypeInfoVisitor,
+    ValidationContext,
+    ValueNode,
+    Visitor,
+    specified_rules,
+    visit,
 )
+from graphql.language.parser import Parser
+from graphql.validation.rules import overlapping_fields_can_be_merged as overlapping
+from graphql.validation.validate import ValidationAbortedError
+from graphql.validation.validation_context import NodeWithSelectionSet, VariableUsage, VariableUsageVisitor
 
 from cqrssite.graphql.engine.errors import (
     BAD_USER_INPUT,
     GRAPHQL_PARSE_FAILED,
     GRAPHQL_VALIDATION_FAILED,
+    Formatted,
     RequestRefused,
     format_error,
     plain,
 )
-from cqrssite.graphql.engine.limits import MAX_COMMENTS, MAX_LENGTH, MAX_TOKENS, limit_error
+from cqrssite.graphql.engine.limits import MAX_COMMENTS, MAX_LENGTH, MAX_TOKENS, Limits, TooCostly, check_text
 from cqrssite.graphql.engine.literals import Literal, lift, places
 from cqrssite.graphql.engine.plan import Plan, Slots, slots_of
 from cqrssite.graphql.engine.rendering import NotCovered
+from cqrssite.graphql.engine.sized_cache import SizedCache
+from cqrssite.graphql.engine.slices import Slices, breathe
 
-MAX_DOCUMENTS = 1_000
-"""Documents that are remembered."""
-MAX_CHARACTERS = 2_000_000
-"""Characters of all remembered documents together; a parsed one takes some 100 times that in bytes."""
+MAX_BYTES = 24 * 1024 * 1024
+"""Bytes of all remembered documents together, as far as they can be estimated."""
+BYTES_A_CHARACTER = 250
+"""Bytes of a document that is parsed and compiled, for each of its characters; densely written ones take the most."""
+BYTES_A_DOCUMENT = 5_000
+"""And beside these."""
+MAX_REFUSED = 1024 * 1024
+"""Bytes of all remembered refusals together."""
+MAX_ERRORS = 20
+"""Errors that validation finds before it ends."""
 
+# The second bound on what validation compares, beside limits.MAX_COMPARISONS: graphql-core meters its own work. Two
+# units are one pair of fields.
+overlapping.MAX_COMPLEXITY_BUDGET = 6_000
 
-D = TypeVar("D", bound="Document | None")
+Found = tuple["Document", Sequence[Literal]]
 
 
 class Document:
@@ -75,69 +103,207 @@ class Document:
 
 
 class Documents:
-    """A bounded cache of valid documents; the one unused for longest makes room."""
+    """Documents by their source or, where literals were lifted, by their template; and what was refused.
 
-    def __init__(
-        self, schema: GraphQLSchema, *, documents: int = MAX_DOCUMENTS, characters: int = MAX_CHARACTERS
-    ) -> None:
+    max_bytes: of all documents that are remembered; the one unused for longest makes room.
+    """
+
+    def __init__(self, schema: GraphQLSchema, *, max_bytes: int = MAX_BYTES) -> None:
         self._schema = schema
-        self._max_documents = documents
-        self._max_characters = characters
-        self._characters = 0
-        # By source, and where literals were lifted, by template: None for one whose literals must stay.
-        self._kept: OrderedDict[str, Document | None] = OrderedDict()
+        self._limits = Limits(schema)
+        self._slices = Slices()
+        self._reading: dict[str, asyncio.Event] = {}
+        self._kept: SizedCache[Document | _Unlifted] = SizedCache(max_bytes)
+        self._refused: SizedCache[list[Formatted]] = SizedCache(MAX_REFUSED)
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def get(self, source: str) -> tuple[Document, Sequence[Literal]]:
-        """The document and its lifted literals. Raises RequestRefused with what is wrong with it."""
-        if document := self._find(source):
+    def find(self, source: str) -> Found | None:
+        """A document that is remembered. Raises RequestRefused with what was wrong with it."""
+        if isinstance(document := self._kept.get(source), Document):
             return document, ()
         lifted = lift(source) if len(source) <= MAX_LENGTH else None
+        if lifted and isinstance(document := self._kept.get(lifted.template), Document):
+            return document, lifted.literals
+        errors = self._refused.get(_digest(source))
+        if errors is None and lifted:
+            errors = self._refused.get(_digest(lifted.template))
+        if errors is not None:
+            raise RequestRefused(errors)
+        return None
+
+    async def read(self, source: str, operation_name: str | None = None) -> Found:
+        """A document that is not remembered, read in slices of the loop. Raises RequestRefused.
+
+        operation_name: the operation to compile as well.
+        """
+        lifted = lift(source) if len(source) <= MAX_LENGTH else None
+        key = lifted.template if lifted else source
+        while key in self._reading:
+            # Another request reads the same: one of two would be compiled for nothing.
+            await self._reading[key].wait()
+            if found := self.find(source):
+                return found
+        read = self._reading[key] = asyncio.Event()
+        try:
+            return await self._slices.run(lambda: self._compiled(source, operation_name), len(source))
+        finally:
+            del self._reading[key]
+            read.set()
+
+    def _compiled(self, source: str, operation_name: str | None) -> Found:
+        document, literals = self.get(source)
+        document.plan(document.operation(operation_name))
+        return document, literals
+
+    def get(self, source: str) -> Found:
+        """The document and its lifted literals. Raises RequestRefused with what is wrong with it."""
+        found = self.find(source)
+        if found is not None:
+            return found
+        try:
+            return self._read(source)
+        except RequestRefused as refused:
+            size = BYTES_A_DOCUMENT + sum(len(error["message"]) for error in refused.errors)
+            lifted = lift(source) if isinstance(refused.__cause__, TooCostly) else None
+            # Whatever its literals are, it is as costly.
+            self._refused.keep(_digest(lifted.template if lifted else source), refused.errors, size)
+            raise
+
+    def _read(self, source: str) -> Found:
+        lifted = lift(source) if len(source) <= MAX_LENGTH else None
+        ast = parsed(source)
+        self._validate(ast)
         if lifted is None:
-            return self._keep(source, Document(self._schema, self._read(source))), ()
+            return self._keep(source, Document(self._schema, ast)), ()
         template, literals = lifted
-        if document := self._find(template):
-            return document, literals
-        ast = self._read(source)
-        slots = None if template in self._kept else slots_of(self._schema, ast, places(source))
+        slots = None if self._kept.get(template) else slots_of(self._schema, ast, places(source))
         if slots is None:
-            self._keep(template, None)
+            self._kept.keep(template, _Unlifted(), _size_of(template))
             return self._keep(source, Document(self._schema, ast)), ()
         return self._keep(template, Document(self._schema, ast, slots)), literals
 
-    def _find(self, key: str) -> Document | None:
-        document = self._kept.get(key)
-        if document is not None:
-            self._kept.move_to_end(key)
-        return document
-
-    def _read(self, source: str) -> DocumentNode:
-        ast = parsed(source)
-        too_large = limit_error(ast)
-        errors: list[GraphQLError] = [too_large] if too_large else validate(self._schema, ast, max_errors=20)
+    def _validate(self, ast: DocumentNode) -> None:
+        try:
+            self._limits.check(ast)
+            errors = validated(self._schema, ast)
+        except TooCostly as error:
+            raise RequestRefused([format_error(error, GRAPHQL_VALIDATION_FAILED)]) from error
         if errors:
             raise RequestRefused([format_error(error, GRAPHQL_VALIDATION_FAILED) for error in errors])
-        return ast
 
-    def _keep(self, key: str, document: D) -> D:
-        if key in self._kept:
-            self._kept.move_to_end(key)
-        else:
-            self._characters += len(key)
-        self._kept[key] = document
-        while len(self._kept) > self._max_documents or self._characters > self._max_characters:
-            oldest, _ = self._kept.popitem(last=False)
-            self._characters -= len(oldest)
+    def _keep(self, key: str, document: Document) -> Document:
+        self._kept.keep(key, document, _size_of(key))
         return document
+
+
+class _Unlifted:
+    """Stands for a template whose literals must stay where they are."""
+
+
+def _size_of(key: str) -> int:
+    return BYTES_A_DOCUMENT + BYTES_A_CHARACTER * len(key)
+
+
+def _digest(source: str) -> Hashable:
+    return blake2b(source.encode(errors="surrogatepass")).digest()
 
 
 def parsed(source: str) -> DocumentNode:
     """The document's syntax tree. Raises RequestRefused."""
+    if len(source) > MAX_LENGTH:
+        message = f"the document is too large: {len(source)} characters, at most {MAX_LENGTH} are answered"
+        raise RequestRefused([plain(message, GRAPHQL_PARSE_FAILED)])
+    lexer, tree = Lexer(Source(source)), None
     try:
-        return parse(source, max_lexical_tokens=MAX_TOKENS, max_comments=MAX_COMMENTS, max_source_length=MAX_LENGTH)
+        check_text(source)
+        parser = _Parser(lexer.source, lexer=lexer, max_lexical_tokens=MAX_TOKENS, max_comments=MAX_COMMENTS)
+        tree = parser.parse_document()
+        return tree
+    except TooCostly as error:
+        raise RequestRefused([format_error(error, GRAPHQL_VALIDATION_FAILED)]) from error
     except GraphQLSyntaxError as error:
         raise RequestRefused([format_error(error, GRAPHQL_PARSE_FAILED)]) from error
     except RecursionError as error:
         raise RequestRefused([plain("the document is nested too deeply", GRAPHQL_PARSE_FAILED)]) from error
+    finally:
+        _break_circles(lexer, tree)
+
+
+def _break_circles(lexer: Lexer, tree: DocumentNode | None) -> None:
+    """Takes tokens out of the list that they form, and has definitions known by their identity.
+
+    The list would keep the tree in memory until a full collection, which such trees make long. Rules look definitions
+    up, by a hash that would be made of all that is in them.
+    """
+    token: Token | None = lexer.token
+    while token:
+        before = token.prev
+        token.prev = token.next = None
+        token = before
+    for definition in tree.definitions if tree else ():
+        definition._hash = id(definition)  # noqa: SLF001 - there is no other way
+
+
+def validated(schema: GraphQLSchema, tree: DocumentNode) -> list[GraphQLError]:
+    """What is wrong with the document by the rules of GraphQL: graphql-core's `validate`, giving way to others.
+
+    Its visitors are emptied afterwards: each is part of a circle, and holds the tree.
+    """
+    errors: list[GraphQLError] = []
+
+    def add(error: GraphQLError) -> None:
+        errors.append(error)
+        if len(errors) >= MAX_ERRORS:
+            raise ValidationAbortedError("Too many validation errors. Validation aborted.")
+
+    types = TypeInfo(schema)
+    context = _Context(schema, tree, types, add)
+    visitors: list[Visitor] = [rule(context) for rule in (*specified_rules, _Breathing)]
+    try:
+        visit(tree, TypeInfoVisitor(types, ParallelVisitor(visitors)))
+    except ValidationAbortedError as error:
+        errors.append(error)
+    except RecursionError:
+        errors.append(GraphQLError("the document is nested too deeply"))
+    finally:
+        for visitor in visitors:
+            vars(visitor).clear()
+    return errors
+
+
+class _Parser(Parser):
+    """graphql-core's, giving way to others."""
+
+    def parse_name(self) -> NameNode:
+        breathe()
+        return super().parse_name()
+
+    def parse_value_literal(self, is_const: bool) -> ValueNode:
+        breathe()
+        return super().parse_value_literal(is_const)
+
+
+class _Context(ValidationContext):
+    """graphql-core's, giving way to others while it looks for variables."""
+
+    def get_variable_usages(self, node: NodeWithSelectionSet) -> list[VariableUsage]:
+        usages = self._variable_usages.get(node)
+        if usages is None:
+            visitor = _Usages(self._type_info)
+            visit(node, TypeInfoVisitor(self._type_info, visitor))
+            usages = self._variable_usages[node] = visitor.usages
+        return usages
+
+
+class _Usages(VariableUsageVisitor):
+    def enter_field(self, *_node: Any) -> None:
+        breathe()
+
+
+class _Breathing(ASTValidationRule):
+    """No rule, but a visitor that gives way to others."""
+
+    def enter(self, *_node: Any) -> None:
+        breathe()

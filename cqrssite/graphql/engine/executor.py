@@ -99,9 +99,22 @@ class Executor:
         self._documents = Documents(graphql_schema)
         self._texts: EventMemory[str] = EventMemory(MAX_CHARACTERS)
 
-    def prepare(self, request: GraphQLRequest) -> Operation:
-        """Finds the operation. Raises RequestRefused when the document or the choice in it is wrong."""
-        document, literals = self._documents.get(request.query)
+    def find(self, request: GraphQLRequest) -> Operation | None:
+        """The operation, if its document is remembered. Raises RequestRefused, as `prepare` does."""
+        found = self._documents.find(request.query)
+        return None if found is None else self._operation(request, *found)
+
+    async def prepare(self, request: GraphQLRequest) -> Operation:
+        """Finds the operation, and lets others in where its document is new.
+
+        Raises RequestRefused when the document or the choice in it is wrong.
+        """
+        operation = self.find(request)
+        if operation is None:
+            operation = self._operation(request, *await self._documents.read(request.query, request.operation_name))
+        return operation
+
+    def _operation(self, request: GraphQLRequest, document: Document, literals: Sequence[Literal]) -> Operation:
         node = document.operation(request.operation_name)
         return Operation(document, node, request.query, literals, request.operation_name, request.variables)
 

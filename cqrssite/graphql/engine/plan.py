@@ -38,6 +38,7 @@ from graphql.execution.collect_fields import collect_fields, collect_sub_fields
 
 from cqrssite.graphql.engine.literals import Literal
 from cqrssite.graphql.engine.rendering import Complete, NotCovered, Once, completion, field_of
+from cqrssite.graphql.engine.slices import breathe
 from cqrssite.graphql.engine.variables import Variables
 
 MAX_VARIANTS = 16
@@ -138,6 +139,7 @@ def _root_field(root: GraphQLObjectType, name: str, nodes: list[FieldNode], coll
         return RootField(
             name, "__typename", lambda _root, _info: root.name, lambda value: value, {}, (), (), next(_numbers)
         )
+    breathe()
     field = field_of(root, node)
     if field.resolve is None:
         raise NotCovered("a field without a resolver")
@@ -172,9 +174,12 @@ def _root_field(root: GraphQLObjectType, name: str, nodes: list[FieldNode], coll
 def _conditions(document: DocumentNode) -> list[str]:
     """The variables that decide what is skipped or included."""
     found: dict[str, None] = {}
+    if document.loc and "@" not in document.loc.source.body:
+        return []
 
     class Directives(Visitor):
         def enter_directive(self, node: DirectiveNode, *_rest: Any) -> None:
+            breathe()
             for argument in node.arguments or ():
                 if isinstance(argument.value, VariableNode):
                     found[argument.value.name.value] = None
@@ -197,6 +202,7 @@ def slots_of(schema: GraphQLSchema, document: DocumentNode, places: Sequence[int
 
     class Fields(Visitor):
         def enter_field(self, node: FieldNode, *_rest: Any) -> None:
+            breathe()
             name = node.alias.value if node.alias else node.name.value
             times[name] = times.get(name, 0) + 1
             parent, field = types.get_parent_type(), types.get_field_def()

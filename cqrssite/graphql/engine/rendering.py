@@ -30,6 +30,8 @@ from graphql import (
 )
 from graphql.type.scalars import GRAPHQL_MAX_INT, GRAPHQL_MIN_INT
 
+from cqrssite.graphql.engine.slices import breathe
+
 Complete = Callable[[Any], Any]
 """From what a resolver returned to what is sent. Raises anything where that is an error."""
 Collect = Callable[[GraphQLObjectType, Sequence[FieldNode]], dict[str, list[FieldNode]]]
@@ -96,6 +98,7 @@ def field_of(parent: GraphQLObjectType, node: FieldNode) -> GraphQLField:
 
 def _reader(parent: GraphQLObjectType, nodes: list[FieldNode], collect: Collect) -> Complete:
     """How one field is read from the object it belongs to."""
+    breathe()
     if nodes[0].name.value == "__typename":
         return lambda _source: parent.name
     field = field_of(parent, nodes[0])

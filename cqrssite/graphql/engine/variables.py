@@ -21,6 +21,7 @@ from graphql import (
 from graphql.type.scalars import GRAPHQL_MAX_INT, GRAPHQL_MIN_INT
 
 from cqrssite.graphql.engine.rendering import NotCovered
+from cqrssite.graphql.engine.slices import breathe
 
 _IS_PLAIN: dict[Any, Callable[[Any], bool]] = {
     GraphQLString: lambda value: type(value) is str,
@@ -59,6 +60,7 @@ class Variables:
 
 
 def _variable(schema: GraphQLSchema, node: VariableDefinitionNode) -> _Variable:
+    breathe()
     kind: Any = type_from_ast(schema, node.type)
     required = isinstance(kind, GraphQLNonNull)
     is_plain = _IS_PLAIN.get(kind.of_type if required else kind)

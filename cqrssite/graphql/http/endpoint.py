@@ -151,7 +151,7 @@ class GraphQLEndpoint:
         except BadInput as error:
             return _error(400, str(error), media_type=media_type)
         try:
-            operation = self._executor.prepare(request)
+            operation = await self._executor.prepare(request)
             if only_queries and operation.kind is not OperationType.QUERY:
                 return _error(405, f"a {operation.kind.value} is not executed by GET", (b"allow", b"POST"))
             return _json(200, await self._execute(operation, headers), media_type)

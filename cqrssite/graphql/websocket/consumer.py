@@ -7,6 +7,7 @@ Closes with the protocol's codes, and these:
 """
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,7 +22,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from cqrssite.asgi_apps import Message, Receive, Scope, Send
 from cqrssite.graphql.actor import actor_of
 from cqrssite.graphql.context import Context, Services, WebSettings, settle_seconds
-from cqrssite.graphql.engine.errors import plain
+from cqrssite.graphql.engine.errors import BAD_USER_INPUT, plain
 from cqrssite.graphql.engine.request import GraphQLRequest
 from cqrssite.graphql.errors import UNAVAILABLE, BadInput
 from cqrssite.graphql.http.origins import HostPolicy, OriginPolicy, headers_of
@@ -120,10 +121,26 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
         try:
             message = orjson.loads(text_data)
             await self._handle(message if isinstance(message, dict) else {})
-        except (orjson.JSONDecodeError, BadInput) as error:
+        except orjson.JSONDecodeError as error:
+            await self._refuse(text_data, f"Invalid message: {error}")
+        except BadInput as error:
             await self._close(INVALID_MESSAGE, f"Invalid message: {error}")
         except WindowFull as error:
             await self._close(TOO_SLOW, str(error))
+
+    async def _refuse(self, text: str, reason: str) -> None:
+        """Answers a message that orjson does not read: with an error of its operation, or else by closing."""
+        try:
+            # Reads strings that are no Unicode, of which half a pair of surrogates is one.
+            message = json.loads(text)
+        except (ValueError, RecursionError):
+            message = None
+        match message:
+            case {"type": "subscribe", "id": str(operation_id)} if _is_unicode(operation_id) and self._initialised:
+                error = plain(reason, BAD_USER_INPUT)
+                await self._send({"id": operation_id, "type": "error", "payload": [error]})
+            case _:
+                await self._close(INVALID_MESSAGE, reason)
 
     async def _handle(self, message: dict[str, Any]) -> None:
         payload = message.get("payload")
@@ -131,7 +148,7 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
             case "connection_init" if payload is None or isinstance(payload, dict):
                 await self._initialise()
             case "ping" if payload is None or isinstance(payload, dict):
-                await self._send({"type": "pong"} if payload is None else {"type": "pong", "payload": payload})
+                await self._pong(payload)
             case "pong" if payload is None or isinstance(payload, dict):
                 self._window.on_pong()
             case "subscribe":
@@ -141,6 +158,15 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
                 self._operations.cancel(_id_of(message))
             case kind:
                 raise BadInput(f"{kind!r} is no message of {PROTOCOL}, or its payload is none")
+
+    async def _pong(self, payload: dict[str, Any] | None) -> None:
+        message = {"type": "pong"} if payload is None else {"type": "pong", "payload": payload}
+        try:
+            text = orjson.dumps(message).decode()
+        except orjson.JSONEncodeError:
+            # orjson reads what is nested deeper than it writes. The payload is optional.
+            text = '{"type":"pong"}'
+        await self._send_text(text)
 
     async def _initialise(self) -> None:
         if self._initialised:
@@ -225,6 +251,10 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _is_unicode(text: str) -> bool:
+    return bool(text) and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _id_of(message: dict[str, Any]) -> str:

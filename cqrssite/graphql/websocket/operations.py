@@ -43,6 +43,7 @@ class SocketOperations:
         self._close = close
         self._executor = executor()
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._reading = asyncio.Lock()
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -93,7 +94,7 @@ class SocketOperations:
             await self._close(INTERNAL_ERROR, format_exception(error, "on a WebSocket")["message"])
 
     async def _answer(self, operation_id: str, request: GraphQLRequest) -> None:
-        operation = self._executor.prepare(request)
+        operation = await self._prepare(request)
         context = self._new_context()
         if operation.kind is OperationType.SUBSCRIPTION:
             # The payload is the same text for all sockets; only the id around it is this operation's.
@@ -104,6 +105,14 @@ class SocketOperations:
             return
         response = await self._execute(operation, context)
         await self._send_json({"id": operation_id, "type": "next", "payload": response})
+
+    async def _prepare(self, request: GraphQLRequest) -> Operation:
+        """The operation; documents that are new are read one at a time."""
+        operation = self._executor.find(request)
+        if operation is not None:
+            return operation
+        async with self._reading:
+            return await self._executor.prepare(request)
 
     async def _execute(self, operation: Operation, context: Context) -> dict[str, Any]:
         try:

@@ -167,7 +167,7 @@ def test_when_the_journal_cannot_be_written_nothing_is_queued_and_that_is_said(
     def refuse(*_arguments: object) -> None:
         raise OperationalError("disk is full")
 
-    monkeypatch.setattr(rows, "find", refuse)
+    monkeypatch.setattr(rows, "draw", refuse)
     said = decide(admin_client, "retry", "one", "two")
     assert "Nothing is queued: the journal cannot be written: disk is full" in said
     assert not Command.objects.exists()

@@ -29,7 +29,7 @@ async def run(gateway: FakeGateway, query: str, *, actor: str = "", settle: floa
     async def find_actor() -> str:
         return actor
 
-    operation = executor().prepare(GraphQLRequest(query, variables, None, None))
+    operation = await executor().prepare(GraphQLRequest(query, variables, None, None))
     return await executor().execute(operation, Context(lambda: gateway, find_actor, settle_seconds=settle))
 
 
@@ -108,7 +108,9 @@ async def test_a_gateway_that_is_not_open_is_unavailable() -> None:
     async def nobody() -> str:
         return ""
 
-    operation = executor().prepare(GraphQLRequest('mutation { addContact(name: "x") { status } }', None, None, None))
+    operation = await executor().prepare(
+        GraphQLRequest('mutation { addContact(name: "x") { status } }', None, None, None)
+    )
     response = await executor().execute(operation, Context(current, nobody, settle_seconds=1))
     assert only_error(response) == ("UNAVAILABLE", "The gateway is starting or stopping.")
 
@@ -371,21 +373,21 @@ async def test_an_unknown_or_settled_command_cannot_be_cancelled(gateway: FakeGa
         ("{ a(b: " + "[" * 5_000 + "]" * 5_000 + ") }", "GRAPHQL_PARSE_FAILED"),
     ],
 )
-def test_a_document_that_is_too_large_is_refused(query: str, code: str) -> None:
+async def test_a_document_that_is_too_large_is_refused(query: str, code: str) -> None:
     with pytest.raises(RequestRefused) as refused:
-        executor().prepare(GraphQLRequest(query, None, None, None))
+        await executor().prepare(GraphQLRequest(query, None, None, None))
     assert refused.value.errors[0]["extensions"]["code"] == code
 
 
-def test_fragments_that_multiply_are_counted_as_often_as_they_are_spread() -> None:
+async def test_fragments_that_multiply_are_counted_as_often_as_they_are_spread() -> None:
     query = "{ ...f0 }" + "".join(f"fragment f{n} on Query {{ ...f{n + 1} ...f{n + 1} }}" for n in range(40))
     query += "fragment f40 on Query { __typename }"
     with pytest.raises(RequestRefused, match="too large"):
-        executor().prepare(GraphQLRequest(query, None, None, None))
+        await executor().prepare(GraphQLRequest(query, None, None, None))
 
 
-def test_fragments_that_spread_each_other_in_a_circle_are_refused() -> None:
+async def test_fragments_that_spread_each_other_in_a_circle_are_refused() -> None:
     query = "{ ...a } fragment a on Query { ...b } fragment b on Query { ...a }"
     with pytest.raises(RequestRefused) as refused:
-        executor().prepare(GraphQLRequest(query, None, None, None))
+        await executor().prepare(GraphQLRequest(query, None, None, None))
     assert refused.value.errors[0]["extensions"]["code"] == "GRAPHQL_VALIDATION_FAILED"

@@ -427,3 +427,21 @@ def scope() -> dict[str, Any]:
         "query_string": b"",
         "headers": [(b"host", b"testserver"), (b"content-type", b"application/json")],
     }
+
+
+@pytest.mark.parametrize("depth", [900, 1_100])
+async def test_variables_nested_too_deeply_are_an_error_of_the_request(client: httpx.AsyncClient, depth: int) -> None:
+    query = "query ($id: String!) { contact(id: $id) { id } }"
+    body = f'{{"query":"{query}","variables":{{"id":{"[" * depth + "]" * depth}}}}}'
+    headers = {"content-type": "application/json", "accept": RESPONSE}
+    response = await client.post("/graphql", content=body, headers=headers)
+    assert response.status_code == 400
+    assert code(response) == "BAD_USER_INPUT"
+    assert len(response.content) < 500
+
+
+async def test_strings_that_are_no_unicode_are_an_error_of_the_request(client: httpx.AsyncClient) -> None:
+    body = '{"query":"{ contact(id: \\"Zoe \\ud83d\\") { id } }"}'
+    response = await client.post("/graphql", content=body, headers={"content-type": "application/json"})
+    assert response.status_code == 400
+    assert code(response) == "BAD_USER_INPUT"

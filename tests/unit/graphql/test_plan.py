@@ -103,7 +103,7 @@ def both(query: str, variables: dict[str, Any] | None, name: str | None, root: A
 async def execute(
     executor: Executor, request: GraphQLRequest, services: FakeGateway, root: Any, *, plainly: bool
 ) -> Response:
-    operation = executor.prepare(request)
+    operation = await executor.prepare(request)
     run = executor.execute_plainly if plainly else executor.execute
     return await run(operation, context(services), root)
 
@@ -330,7 +330,7 @@ def test_what_clients_ask_for_is_executed_by_plans(query: str, given_variables: 
 def test_documents_that_differ_in_literals_are_compiled_once() -> None:
     documents = Documents(schema.graphql_schema)
     first, _ = documents.get('{ contact(id: "a") { id } listContacts(count: 3) { id } }')
-    with mock.patch("cqrssite.graphql.engine.documents.parse", side_effect=AssertionError("it is parsed again")):
+    with mock.patch("cqrssite.graphql.engine.documents.parsed", side_effect=AssertionError("it is parsed again")):
         second, literals = documents.get('{ contact(id: "another \\"one\\"") { id } listContacts(count: -17) { id } }')
     assert second is first
     assert literals == ('another "one"', -17)

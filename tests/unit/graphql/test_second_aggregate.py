@@ -102,7 +102,7 @@ def gateway() -> FakeGateway:
 
 
 async def run(executor: Executor, gateway: FakeGateway, query: str, *, plainly: bool = False) -> Any:
-    operation = executor.prepare(GraphQLRequest(query, None, None, None))
+    operation = await executor.prepare(GraphQLRequest(query, None, None, None))
     execute = executor.execute_plainly if plainly else executor.execute
     return await execute(operation, context(gateway))
 
@@ -190,7 +190,7 @@ async def test_a_contact_of_the_same_id_makes_it_neither_pending_nor_there(
 async def test_its_subscription_has_its_own_notices_alone(executor: Executor, gateway: FakeGateway) -> None:
     query = """subscription { stickyNoteChanged(afterPosition: "0", stickyNoteId: "n") {
         position stickyNoteId stickyNote { text } } }"""
-    operation = executor.prepare(GraphQLRequest(query, None, None, None))
+    operation = await executor.prepare(GraphQLRequest(query, None, None, None))
     gateway.feed.tell(Notice.ADDED, "n", contact=Contact(id="n", name="Ada"))
     state = StickyNote(id="n", text="milk").SerializeToString()
     gateway.feed.tell(Notice.ADDED, "m", aggregate="sticky_note", state=state)
@@ -216,7 +216,7 @@ class Counted:
 
 async def subscribed(executor: Executor, gateway: FakeGateway, queries: Sequence[str]) -> None:
     for query in queries:
-        operation = executor.prepare(GraphQLRequest(query, None, None, None))
+        operation = await executor.prepare(GraphQLRequest(query, None, None, None))
         async with aclosing(executor.subscribe(operation, context(gateway))) as texts, asyncio.timeout(5):  # type: ignore[type-var]
             await anext(texts)
 

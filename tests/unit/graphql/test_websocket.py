@@ -563,3 +563,40 @@ async def test_a_socket_that_has_ended_is_freed_without_the_garbage_collector(ga
         assert [each() for each in made] == [None]
     finally:
         gc.enable()
+
+
+# --- Messages that cannot be read
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        '{"query":"{ contact(id: \\"Zoe \\ud83d\\") { id } }"}',
+        '{"query":"query ($id: String!) { contact(id: $id) { id } }","variables":{"id":"Zoe \\ud83d"}}',
+        '{"query":"query ($id: String!) { contact(id: $id) { id } }","variables":{"id":%s}}' % ("[" * 900 + "]" * 900),
+    ],
+)  # fmt: skip
+async def test_a_payload_that_cannot_be_read_ends_its_own_operation_alone(gateway: FakeGateway, payload: str) -> None:
+    async with socket(gateway) as communicator:
+        await subscribe(communicator, CHANGED, "other")
+        await eventually(lambda: gateway.feed.subscribers == 1)
+        await communicator.send_to(f'{{"type":"subscribe","id":"wrong","payload":{payload}}}')
+        message = await hear(communicator)
+        assert (message["id"], message["type"]) == ("wrong", "error")
+        assert message["payload"][0]["extensions"]["code"] in ("BAD_USER_INPUT", "GRAPHQL_PARSE_FAILED")
+        gateway.feed.tell(Notice.ADDED, "a", contact=Contact(id="a", name="Ada"))
+        assert (await hear(communicator))["id"] == "other"
+
+
+async def test_a_ping_that_is_nested_too_deeply_to_be_written_is_answered_without_its_payload(
+    gateway: FakeGateway,
+) -> None:
+    async with socket(gateway) as communicator:
+        await communicator.send_to('{"type":"ping","payload":{"x":%s}}' % ("[" * 900 + "]" * 900))
+        assert await hear(communicator) == {"type": "pong"}
+
+
+async def test_a_message_that_is_no_operation_and_cannot_be_read_is_4400(gateway: FakeGateway) -> None:
+    async with socket(gateway) as communicator:
+        await communicator.send_to('{"type":"subscribe","id":"\\ud83d","payload":{}}')
+        assert await closed(communicator) == 4400

@@ -90,7 +90,7 @@ async def run(gateway: Gateway, query: str, *, plainly: bool = False) -> dict[st
         return "grace"
 
     executor = executor_of(schema)
-    operation = executor.prepare(GraphQLRequest(query, None, None, None))
+    operation = await executor.prepare(GraphQLRequest(query, None, None, None))
     execute = executor.execute_plainly if plainly else executor.execute
     return await execute(operation, Context(lambda: gateway, actor, settle_seconds=1))
 

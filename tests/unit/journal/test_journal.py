@@ -3,19 +3,22 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.core.management import call_command
 from django.db import OperationalError, connection
+from django.db.backends.utils import CursorWrapper
 
-from contacts_write import api
+import contacts_write as api
 from cqrs.journal import committer, completions, rows
 from cqrs.journal import journal as journal_module
 from cqrs.journal.errors import JournalFull, JournalUnavailable, KeyConflict, NotCancellable, UnknownCommand
 from cqrs.journal.insertion import Insertion
 from cqrs.journal.models import Command as Row
 from cqrs.journal.pending import Unsettled
+from cqrs.journal.record import Record
 from cqrs.journal.settlement import Settlement
 from protocol.cqrs_command_pb2 import Command
 from protocol.cqrs_notice_pb2 import Notice
@@ -66,10 +69,10 @@ class TestAccepting:
         async with open_journal() as journal:
             real = Insertion.write
 
-            def counted(insertion: Insertion) -> list[object]:
+            def counted(insertion: Insertion, *arguments: Any) -> list[Record]:
                 nonlocal commits
                 commits += 1
-                return real(insertion)  # type: ignore[return-value]
+                return real(insertion, *arguments)
 
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(Insertion, "write", counted)
@@ -187,6 +190,7 @@ class TestOrder:
             command = commands.update("c1", "Ada")
             await journal.accept([command])
             after = await api.aupdate_contact("c1", "from a shell again")
+            await journal.catch_up()
         assert (await row(id_of(command))).depends_on == before.command_id
         assert (await row(after.command_id)).depends_on == id_of(command)
 
@@ -347,7 +351,7 @@ class TestFailures:
             (before,) = updates("c1", 1)
             await journal.accept([before])
 
-            def full(_insertion: object) -> None:
+            def full(*_: object) -> None:
                 raise OperationalError("database or disk is full")
 
             with monkeypatch.context() as patch:
@@ -367,7 +371,7 @@ class TestFailures:
     async def test_a_defect_fails_the_commit_and_not_the_journal(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async with open_journal() as journal:
             with monkeypatch.context() as patch:
-                patch.setattr(Insertion, "write", lambda _insertion: 1 / 0)
+                patch.setattr(Insertion, "write", lambda *_: 1 / 0)
                 with pytest.raises(JournalUnavailable, match="defect"):
                     await journal.accept(updates("c1", 1))
             await journal.accept(updates("c1", 1))
@@ -537,9 +541,10 @@ class TestSettling:
     ) -> None:
         real, proceed = rows.settle, threading.Event()
 
-        def slow(cursor: object, ends: Mapping[str, Settlement]) -> None:
-            real(cursor, ends)  # type: ignore[arg-type]
+        def slow(cursor: CursorWrapper, ends: Mapping[str, Settlement]) -> set[str]:
+            locked = real(cursor, ends)
             assert proceed.wait(5)
+            return locked
 
         monkeypatch.setattr(rows, "settle", slow)
         async with open_journal() as journal:
@@ -702,10 +707,13 @@ class TestClaiming:
         async with open_journal("gateway-1") as dead:
             sent, unsent = updates("c1", 2)
             await dead.accept([sent, unsent])
-            await dead.mark_sent([id_of(sent)])
+            await dead.write(lambda: rows.mark_sent([id_of(sent)]))
         numbers = [found.number for found in await rows_in_order()]
         async with open_journal("gateway-2") as two, open_journal("gateway-3") as three:
-            claimed = await asyncio.gather(two.claim("gateway-1", numbers), three.claim("gateway-1", numbers))
+            claimed = await asyncio.gather(
+                two.write(lambda: rows.claim("gateway-2", "gateway-1", numbers)),
+                three.write(lambda: rows.claim("gateway-3", "gateway-1", numbers)),
+            )
         assert [entry.command_id for records in claimed for entry in records] == [id_of(unsent)]
 
 
@@ -726,14 +734,14 @@ class TestPruning:
 
     def test_the_command_prunes_by_age(self, capsys: pytest.CaptureFixture[str]) -> None:
         now = datetime.now(UTC)
-        for number, days in enumerate((0, 20, 40)):
+        for number, days in enumerate((40, 20, 0)):
             settled = now - timedelta(days=days)
             Row.objects.create(command_id=f"k{number}", accepted_at=now, takes_effect_at=now, settled_at=settled)
         call_command("prunecommands")
         assert capsys.readouterr().out == "pruned 1 commands\n"
         call_command("prunecommands", "--days", "10")
         assert capsys.readouterr().out == "pruned 1 commands\n"
-        assert [found.command_id for found in Row.objects.all()] == ["k0"]
+        assert [found.command_id for found in Row.objects.all()] == ["k2"]
 
 
 def test_the_last_unsettled_command_is_right_in_whatever_order_they_end() -> None:

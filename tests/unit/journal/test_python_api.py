@@ -33,6 +33,7 @@ from cqrssite.testing import commands_take_effect_at_once
 from database_service.models import Contact
 from protocol.contact_pb2 import Contact as ContactMessage
 from protocol.ids import aggregate_id_of
+from tests.support.journals import open_journal, rows_in_order
 
 pytestmark = pytest.mark.django_db(databases=["default", "contacts"])
 
@@ -67,16 +68,18 @@ def test_a_command_is_journaled_without_an_owner() -> None:
     assert accepted.takes_effect_at - accepted.accepted_at == timedelta(seconds=3)
 
 
-def test_commands_of_one_contact_are_chained() -> None:
-    first = add_contact("Ada")
-    second = update_contact(first.contact_id, "Ada Lovelace", expected_version=1)
-    third = delete_contact(first.contact_id)
-    assert [command.depends_on for command in Command.objects.order_by("number")] == [
-        "",
-        first.command_id,
-        second.command_id,
-    ]
-    assert Command.objects.get(command_id=third.command_id).kind == "contact.delete"
+@pytest.mark.django_db(databases=["default", "contacts"], transaction=True)
+async def test_commands_of_one_contact_are_chained_by_the_gateway_that_adopts_them() -> None:
+    first = await aadd_contact("Ada")
+    await aupdate_contact(first.contact_id, "Ada Lovelace", expected_version=1)
+    third = await adelete_contact(first.contact_id)
+    assert {(each.owner, each.depends_on) for each in await rows_in_order()} == {("", "")}
+    async with open_journal() as journal:
+        await journal.catch_up()
+    found = await rows_in_order()
+    assert [(each.number, each.owner) for each in found] == [(1, "gateway-1"), (2, "gateway-1"), (3, "gateway-1")]
+    assert [each.depends_on for each in found] == ["", found[0].command_id, found[1].command_id]
+    assert (found[2].command_id, found[2].kind) == (third.command_id, "contact.delete")
 
 
 def test_a_key_is_idempotent_and_tells_nothing_of_what_it_was_used_for() -> None:
@@ -103,7 +106,7 @@ def test_a_full_journal_refuses(settings: Any) -> None:
 
 
 def test_a_database_that_fails_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_insertion: object) -> None:
+    def full(*_: object) -> None:
         raise OperationalError("database or disk is full")
 
     monkeypatch.setattr(Insertion, "write", full)

@@ -10,6 +10,7 @@ from asgiref.sync import sync_to_async
 from contacts_write.go_contract import GoTopics
 from cqrs.journal import cursor as cursor_module
 from cqrs.journal import relay as relay_module
+from cqrs.journal import rows
 from cqrs.journal.clock import Clock
 from cqrs.journal.committer import Committer
 from cqrs.journal.delivery import AtLeastOnce, AtMostOnce, Delivery, choose
@@ -144,7 +145,7 @@ class TestDelay:
         ):
             await one.accept(updates("c1", 1))
             await two.catch_up()
-            (found,) = await two.due_before(datetime.now(UTC) + timedelta(days=3650), None, 10)
+            (found,) = await two.read(lambda: rows.due_before(datetime.now(UTC) + timedelta(days=3650), None, 10))
             assert two.waited_ms(found) == waited
 
 
@@ -453,7 +454,7 @@ class TestCancelling:
             await journal.accept([command])
             await eventually(lambda: len(link.messages) == 1)
             await journal.cancel(id_of(command))
-            (found,) = await journal.cancels(10)
+            (found,) = await journal.read(lambda: rows.decided(10, cancels=True))
             await eventually(lambda: relay.decision_sent(found))
         topic, payload = link.messages[1]
         assert topic == topics.CANCEL
@@ -481,7 +482,7 @@ class TestCancelling:
             (command,) = updates("c1", 1)
             await journal.accept([command])
             await journal.cancel(id_of(command))
-            (found,) = await journal.cancels(10)
+            (found,) = await journal.read(lambda: rows.decided(10, cancels=True))
             await eventually(lambda: relay.decision_sent(found))
             relay.on_message(topics.HELLO, b"")
             assert not relay.decision_sent(found)
@@ -510,7 +511,7 @@ class TestCancelling:
             for command in sent:
                 await journal.cancel(id_of(command))
             assert len(relay._cancels) == 2
-            assert len(await journal.cancels(10)) == 4
+            assert len(await journal.read(lambda: rows.decided(10, cancels=True))) == 4
 
 
 class TestForeignParts:

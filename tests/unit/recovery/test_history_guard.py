@@ -56,7 +56,7 @@ class Gateway:
 
 
 async def tracked_row(gateway: Gateway) -> TrackedHistory:
-    found = await gateway.journal.tracked()
+    found = await gateway.journal.read(tracked_history.read)
     assert found is not None
     return found
 

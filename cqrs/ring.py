@@ -6,6 +6,7 @@ a process had taken and not brought to its end, and the store knows what it has 
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -40,7 +41,8 @@ class Ring:
         clock: Clock = Clock(),  # noqa: B008  # immutable
         on_crash: Callable[[], None] = end_process,
     ) -> None:
-        self._settings = settings
+        # The writer is ours.
+        self._settings = dataclasses.replace(settings, single_messages=False)
         self._clock = clock
         self._on_crash = on_crash
         self._connect = (broker or InProcessBroker()).connect

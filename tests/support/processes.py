@@ -124,7 +124,9 @@ class Stack:
     def ring(self, name: str = "ring", *, address: str | None = None) -> "Service":
         """A whole ring in one process, at the stack's address unless another is given."""
         address = address or self.address["gateway"]
-        return self.add(name, manage("runring"), ready=lambda: answers_http(f"http://{address}/healthz"), gateway_bind=address)
+        return self.add(
+            name, manage("runring"), ready=lambda: answers_http(f"http://{address}/healthz"), gateway_bind=address
+        )
 
     def foreign(self, role: str, *, name: str = "", address: str | None = None) -> "Service":
         """A stand-in of `tests/foreign` for our database, reader, writer or gateway, at its address unless told."""

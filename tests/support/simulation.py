@@ -9,9 +9,9 @@ import collections
 import queue
 import selectors
 import threading
+import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
-from concurrent.futures import wait as wait_for
+from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 from cqrs.journal.clock import Clock
@@ -20,7 +20,7 @@ from cqrs.transport.in_process_broker import InProcessBroker, InProcessLink
 T = TypeVar("T")
 
 # When simulated time begins, in seconds since 1970.
-BEGINNING = 1_764_000_000.0
+BEGINNING = float(int(time.time()))
 # Real seconds that a thread may work on one thing.
 PATIENCE = 30.0
 
@@ -28,13 +28,13 @@ PATIENCE = 30.0
 class SimulatedLoop(asyncio.SelectorEventLoop):
     """Jumps to its next timer when nothing is ready and no thread works.
 
-    What is given to an executor is done when the call returns: no simulated time passes in a thread.
+    What is given to an executor is done at once, by the thread of the loop: no simulated time passes in it. Django has
+    to allow that: `os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]`.
     """
 
     def __init__(self) -> None:
         self._now = 0.0
         self._inboxes: list[_Inbox] = []
-        self._thread = ThreadPoolExecutor(1)
         super().__init__(_Selector(self))
 
     def time(self) -> float:
@@ -46,21 +46,14 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         return Clock(lambda: BEGINNING + self._now, self.time, lambda _seconds: None, self._inbox)
 
     def run_in_executor(  # type: ignore[override]
-        self, executor: Executor | None, work: Callable[..., T], *arguments: Any
+        self, _executor: Executor | None, work: Callable[..., T], *arguments: Any
     ) -> asyncio.Future[T]:
-        done = (executor or self._thread).submit(work, *arguments)
-        wait_for([done], PATIENCE)
         answer: asyncio.Future[T] = self.create_future()
-        error = done.exception(0)
-        if error is None:
-            answer.set_result(done.result())
-        else:
+        try:
+            answer.set_result(work(*arguments))
+        except Exception as error:  # noqa: BLE001  # who waits for the answer raises it
             answer.set_exception(error)
         return answer
-
-    def close(self) -> None:
-        self._thread.shutdown()
-        super().close()
 
     def threads_work(self) -> bool:
         return any(inbox.works for inbox in self._inboxes)

@@ -4,7 +4,8 @@ A call returns once the command is in the journal, by the calling thread's datab
 it within a quarter of a second, and the delay counts from the call. Inside `transaction.atomic()` it is part of that
 transaction: it is accepted if that commits, and never happened if that rolls back. No one waits for that transaction:
 commands take effect in the order in which gateways find them committed, those of one transaction in the order of their
-calls. (But on SQLite, where any transaction that has written keeps all others from writing until it ends.)
+calls. (But on SQLite any transaction that has written keeps all others from writing until it ends; and on PostgreSQL
+whoever brings an idempotency key that an open transaction has used waits for that one.)
 
 The setting CQRS says how: {"DELAY": seconds from acceptance to effect, "JOURNAL_LIMIT": commands that may be
 unsettled}, the same as the gateways have.

@@ -9,9 +9,9 @@ early, would be missed for ever. Hence two kinds of numbers:
 - Under 0: of rows that the Python API inserts without the lock (`rows.draw`). Nobody who reads by number sees them.
   They have no owner and no link.
 
-Each transaction of a gateway first numbers and links the second kind (`adopt`), as far as their callers have
-committed: it looks when it has the lock already, so that what it sees cannot be adopted by another, and what it does
-not see yet gets a higher number from a later one. The order of an aggregate is thus the order of adoption; the rows of
+Each transaction of a gateway first numbers and links the second kind (`claim`), as far as their callers have
+committed: it looks when it has the lock already, so that what it sees cannot be claimed by another, and what it does
+not see yet gets a higher number from a later one. The order of an aggregate is thus the order of claim; the rows of
 one transaction become visible at once and keep the order of their calls.
 """
 
@@ -22,8 +22,8 @@ from cqrs.journal.pending import Key
 from cqrs.journal.record import Record
 from protocol.cqrs_command_pb2 import Command
 
-# Rows that one transaction adopts: at 20,000 a second, what comes in a tenth.
-ADOPT_AT_ONCE = 2000
+# Rows that one transaction claims: at 20,000 a second, what comes in a tenth.
+CLAIM_AT_ONCE = 2000
 
 
 class Chain:
@@ -47,10 +47,10 @@ class Chain:
             self._highest += 1
             yield self._highest
 
-    def adopt(self, owner: str) -> list[Record]:
-        """Makes the rows that have no owner those of `owner`, numbered and linked; the first ADOPT_AT_ONCE."""
-        found = rows.without_owner(ADOPT_AT_ONCE)
+    def claim(self, owner: str) -> list[Record]:
+        """Makes the rows that have no owner those of `owner`, numbered and linked; the first CLAIM_AT_ONCE."""
+        found = rows.without_owner(CLAIM_AT_ONCE)
         numbers = self.add([record.command for record in found])
-        adopted = [record._replace(number=number, owner=owner) for number, record in zip(numbers, found, strict=True)]
-        rows.renumber([record.number for record in found], adopted)
-        return adopted
+        claimed = [record._replace(number=number, owner=owner) for number, record in zip(numbers, found, strict=True)]
+        rows.renumber([record.number for record in found], claimed)
+        return claimed

@@ -163,13 +163,13 @@ class Committer:
         return group, True
 
     def _commit(self, group: list[_Job]) -> None:
-        adopted: list[Record] = []
+        claimed: list[Record] = []
         accepted: list[Record] = []
         try:
             with rows.writing() as cursor:
-                answers, adopted, accepted, accepted_on = self._work(cursor, group)
+                answers, claimed, accepted, accepted_on = self._work(cursor, group)
         except DatabaseError as error:
-            adopted, accepted = [], []
+            claimed, accepted = [], []
             answers = self._fail(group, describe(error))
         except Exception:
             log.exception("a defect kept the journal from being written")
@@ -177,19 +177,19 @@ class Committer:
         else:
             self._recovered()
             # Before anyone can send them, so that a command is known here before its end is.
-            if adopted:
-                self._add(adopted, None)
+            if claimed:
+                self._add(claimed, None)
             if accepted:
                 self._add(accepted, accepted_on)
-        self._loop.call_soon_threadsafe(self._answer, answers, adopted + accepted)
+        self._loop.call_soon_threadsafe(self._answer, answers, claimed + accepted)
 
     def _work(self, cursor: CursorWrapper, group: list[_Job]) -> tuple[list[Any], list[Record], list[Record], float]:
-        """The result or CommandError of each job, the rows adopted, those added, and when these were accepted."""
+        """The result or CommandError of each job, the rows claimed, those added, and when these were accepted."""
         highest, waiting = rows.levels()
         self._see_others(highest)
         chain = Chain(highest, self.unsettled.last)
-        adopted = chain.adopt(self._owner) if waiting else []
-        room = self._limit - len(self.unsettled) - len(adopted)
+        claimed = chain.claim(self._owner) if waiting else []
+        room = self._limit - len(self.unsettled) - len(claimed)
         insertion = Insertion(cursor, self._clock, self._delay, room)
         may_be_known = [job for job in group if isinstance(job, _Accept) and not job.fresh]
         insertion.look_up(command.meta.command_id for job in may_be_known for command in job.commands)
@@ -200,7 +200,7 @@ class Committer:
             except CommandError as error:
                 results.append(error)
         answers = [(job.answer, result) for job, result in zip(group, results, strict=True)]
-        return answers, adopted, insertion.write(self._owner, chain.add), insertion.accepted_on
+        return answers, claimed, insertion.write(self._owner, chain.add), insertion.accepted_on
 
     def _see_others(self, highest: int) -> None:
         # The lock is held, so no number up to this one will ever be committed later.

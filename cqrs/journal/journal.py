@@ -24,8 +24,8 @@ from protocol.cqrs_notice_pb2 import Notice
 
 # Commands that may wait to be written.
 MAX_WAITING = 10_000
-# Transactions that adopt what is there, in one look; what is left waits for the next.
-ADOPT_TIMES = 10
+# Transactions that claim what is there, in one look; what is left waits for the next.
+CLAIM_TIMES = 10
 # Ends that may wait to be recorded, not counting those of commands that this process knows.
 MAX_KNOWN = 100_000
 
@@ -264,7 +264,7 @@ class Journal:
 
     async def catch_up(self) -> None:
         """Takes over the rows that have no owner, and sees what others have committed, where there is any of this."""
-        for _ in range(ADOPT_TIMES):
+        for _ in range(CLAIM_TIMES):
             highest, waiting = await self._reader.read(rows.levels)
             if not waiting and highest <= self._committer.head:
                 return

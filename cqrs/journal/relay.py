@@ -11,6 +11,7 @@ from cqrs.journal.errors import BrokerAway, JournalUnavailable
 from cqrs.journal.journal import Journal
 from cqrs.journal.packing import pack
 from cqrs.journal.record import Record
+from cqrs.journal.settlement import State
 from cqrs.transport.backoff import Backoff
 from cqrs.transport.codec import Codec
 from cqrs.transport.link import Link
@@ -208,7 +209,10 @@ class Relay:
         return False
 
     def _wanted(self, record: Record) -> bool:
-        # It may have ended meanwhile, and what must not be sent twice may be on its way.
+        # It may have ended meanwhile, and what must not be sent twice may be on its way. What was claimed because an
+        # operator decided about it is parked: the sweep sends it.
+        if record.state != State.QUEUED:
+            return False
         on_its_way = record.number in self._in_flight and not self._delivery().repeats
         return self._journal.is_unsettled(record.command_id) and not on_its_way
 

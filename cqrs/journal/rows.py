@@ -105,9 +105,9 @@ def without_owner(limit: int) -> list[Record]:
     return [record for record in found if record.key not in locked]
 
 
-def renumber(numbers: Sequence[int], adopted: Sequence[Record]) -> None:
+def renumber(numbers: Sequence[int], claimed: Sequence[Record]) -> None:
     """Writes number, owner and link of each on the row that had the number beside it."""
-    values = [(each.number, each.owner, each.depends_on, before) for before, each in zip(numbers, adopted, strict=True)]
+    values = [(each.number, each.owner, each.depends_on, before) for before, each in zip(numbers, claimed, strict=True)]
     with connections[database()].cursor() as cursor:
         cursor.executemany(f"UPDATE {TABLE} SET number=%s, owner=%s, depends_on=%s WHERE number=%s", values)
 
@@ -178,7 +178,7 @@ def decided(limit: int, *, cancels: bool) -> list[Record]:
     return found
 
 
-def claim(owner: str, previous: str, numbers: Sequence[int]) -> list[Record]:
+def take_over(owner: str, previous: str, numbers: Sequence[int]) -> list[Record]:
     """Makes those of the rows that are unsent and of the owner `previous` those of `owner`, and returns them.
 
     Runs in `writing`, so that of several gateways one gets a row.

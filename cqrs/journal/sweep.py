@@ -130,7 +130,7 @@ class Sweep:
             self._asked = {command_id: asked for command_id, asked in self._asked.items() if asked.ours}
 
     async def pick_up(self) -> None:
-        """Adopts commands without an owner, which the relay then sends; sends cancels and what operators decided.
+        """Claims commands without an owner, which the relay then sends; sends cancels and what operators decided.
 
         Raises JournalUnavailable.
         """
@@ -140,13 +140,9 @@ class Sweep:
         cancels = self._delivery().repeats
         decided = await self._journal.read(lambda: rows.decided(ASK_AT_ONCE, cancels=cancels))
         self._decided = bool(decided)
-        unsent = [each for each in decided if not self._relay.decision_sent(each) and not self._comes(each)]
+        unsent = [each for each in decided if not self._relay.decision_sent(each)]
         if unsent:
             await self._send(unsent)
-
-    def _comes(self, record: Record) -> bool:
-        """Whether the relay sends the row by itself."""
-        return record.owner == self._journal.owner and not self._relay.acknowledged(record)
 
     async def _repair_unless_quiet(self) -> None:
         if asyncio.get_running_loop().time() >= self._quiet_until or self._journal.head != self._quiet_head:
@@ -212,7 +208,7 @@ class Sweep:
         if asked is not None:
             return asyncio.get_running_loop().time() >= asked.again_at
         ours = record.owner == self._journal.owner
-        if self._comes(record):
+        if ours and not self._relay.acknowledged(record):
             return False  # what the relay has yet to send is late, not lost
         if self._first and not ours and record.accepted_at <= self._started_at:
             return True

@@ -43,12 +43,12 @@ class Takeover:
         return [record for record in records if record.takes_effect_at < moment]
 
     async def _take_over(self, records: Sequence[Record]) -> bool:
-        # Claimed first: were their gateway alive after all, it would read its rows anew before it sends them.
+        # Taken first: were their gateway alive after all, it would read its rows anew before it sends them.
         for owner in {record.owner for record in records}:
             numbers = [record.number for record in records if record.owner == owner]
-            if not await self._send(await self._claim(owner, numbers)):
+            if not await self._send(await self._take(owner, numbers)):
                 return False
         return True
 
-    async def _claim(self, owner: str, numbers: Sequence[int]) -> list[Record]:
-        return await self._journal.write(lambda: rows.claim(self._journal.owner, owner, numbers))
+    async def _take(self, owner: str, numbers: Sequence[int]) -> list[Record]:
+        return await self._journal.write(lambda: rows.take_over(self._journal.owner, owner, numbers))

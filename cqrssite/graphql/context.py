@@ -11,6 +11,8 @@ from cqrs.query.client import ReadClient
 from cqrs.query.feed import NoticeFeed
 from cqrssite.graphql.errors import BadInput
 
+MAX_VALUES = 50_000
+"""Values that the lists of one operation may hold together: rows times fields."""
 MAX_LISTED = 10_000
 """Aggregates that one operation may list, all of its lists together."""
 
@@ -52,8 +54,15 @@ class Context:
     """One operation's context."""
 
     def __init__(
-        self, gateway: Callable[[], Services], find_actor: Callable[[], Awaitable[str]], *, settle_seconds: float
+        self,
+        gateway: Callable[[], Services],
+        find_actor: Callable[[], Awaitable[str]],
+        *,
+        settle_seconds: float,
+        width: Callable[[], int] = lambda: 1,
     ) -> None:
+        """width: the fields of a row, of the widest list that the operation asks for."""
+        self._width = width
         self._gateway = gateway
         self._find_actor = find_actor
         self._actor: str | None = None
@@ -77,6 +86,10 @@ class Context:
         self._listed += count
         if self._listed > MAX_LISTED:
             raise BadInput(f"one operation may list at most {MAX_LISTED} {what}")
+        if self._listed * (width := self._width()) > MAX_VALUES:
+            raise BadInput(
+                f"one operation may list at most {MAX_VALUES} values: these are {width} fields of {self._listed} {what}"
+            )
 
 
 def settle_seconds(delay: float) -> float:

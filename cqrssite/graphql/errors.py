@@ -9,14 +9,13 @@ import uuid
 
 from cqrs.journal import errors as write
 from cqrs.query import errors as read
-from cqrssite.graphql.engine.errors import BAD_USER_INPUT, Formatted, plain
+from cqrssite.graphql.engine.errors import BAD_USER_INPUT, UNAVAILABLE, Formatted, plain
 from cqrssite.wiring import GatewayNotOpen
 
 log = logging.getLogger("cqrssite.graphql")
 
 NOT_FOUND = "NOT_FOUND"
 CONFLICT = "CONFLICT"
-UNAVAILABLE = "UNAVAILABLE"
 POSITION_TOO_OLD = "POSITION_TOO_OLD"
 POSITION_UNKNOWN = "POSITION_UNKNOWN"
 INTERNAL_SERVER_ERROR = "INTERNAL_SERVER_ERROR"

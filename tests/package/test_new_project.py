@@ -87,8 +87,8 @@ def test_journal_and_store_may_have_databases_of_their_own(project: Project) -> 
 def test_a_command_from_python_loads_neither_grpc_nor_an_mqtt_client(project: Project) -> None:
     said = project.shell(
         """
-        from cqrs.journal.api import submit
-        submit("note.write", text="light")
+        from cqrs.functions import write_note
+        write_note("light")
         import sys
         print(sorted({"grpc", "uvloop", "aiomqtt", "paho"} & set(sys.modules)))
         """

@@ -3,29 +3,30 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from inspect import isawaitable
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 from graphql import (
-    DocumentNode,
     ExecutionResult,
     GraphQLError,
     GraphQLResolveInfo,
     GraphQLSchema,
-    OperationDefinitionNode,
     OperationType,
     create_source_event_stream,
     execute,
 )
 
-from cqrssite.graphql.engine.documents import Document, Documents, parsed
+from cqrssite.graphql.engine.answers import Builder, is_long
+from cqrssite.graphql.engine.documents import Documents, Found
 from cqrssite.graphql.engine.errors import Formatted, RequestRefused, format_error
 from cqrssite.graphql.engine.events import EventMemory
-from cqrssite.graphql.engine.literals import Literal
+from cqrssite.graphql.engine.operation import Operation
 from cqrssite.graphql.engine.plan import Call
 from cqrssite.graphql.engine.rendering import NotCovered
 from cqrssite.graphql.engine.request import GraphQLRequest
+from cqrssite.graphql.engine.slices import Slices, breathe
 
 MAX_CHARACTERS = 16 * 1024 * 1024
 """Characters of all texts of events that are remembered, some 12,000: clients that resume are as far behind."""
@@ -52,26 +53,6 @@ class Info:
         self.context = context
 
 
-class Operation(NamedTuple):
-    """A request whose document is valid and whose operation is determined."""
-
-    document: Document
-    node: OperationDefinitionNode
-    source: str
-    literals: Sequence[Literal]
-    """What was lifted out of the source; with none, the document's tree is that of the source."""
-    name: str | None
-    variables: dict[str, Any] | None
-
-    @property
-    def kind(self) -> OperationType:
-        return self.node.operation
-
-    def ast(self) -> DocumentNode:
-        """The tree of this very source."""
-        return parsed(self.source) if self.literals else self.document.ast
-
-
 class Executor:
     """Executes requests against a schema.
 
@@ -96,13 +77,15 @@ class Executor:
         self._grouped, self._group = grouped, group
         self._event = event
         self._passed_on: tuple[type[Exception], ...] = (*ends_connection, RequestRefused)
-        self._documents = Documents(graphql_schema)
+        self._slices = Slices()
+        self._documents = Documents(graphql_schema, self._slices)
+        self._builder = Builder()
         self._texts: EventMemory[str] = EventMemory(MAX_CHARACTERS)
 
     def find(self, request: GraphQLRequest) -> Operation | None:
         """The operation, if its document is remembered. Raises RequestRefused, as `prepare` does."""
         found = self._documents.find(request.query)
-        return None if found is None else self._operation(request, *found)
+        return None if found is None else self._operation(request, found)
 
     async def prepare(self, request: GraphQLRequest) -> Operation:
         """Finds the operation, and lets others in where its document is new.
@@ -111,10 +94,11 @@ class Executor:
         """
         operation = self.find(request)
         if operation is None:
-            operation = self._operation(request, *await self._documents.read(request.query, request.operation_name))
+            operation = self._operation(request, await self._documents.read(request.query, request.operation_name))
         return operation
 
-    def _operation(self, request: GraphQLRequest, document: Document, literals: Sequence[Literal]) -> Operation:
+    def _operation(self, request: GraphQLRequest, found: Found) -> Operation:
+        document, literals = found
         node = document.operation(request.operation_name)
         return Operation(document, node, request.query, literals, request.operation_name, request.variables)
 
@@ -132,24 +116,39 @@ class Executor:
             return await self.execute_plainly(operation, context, root)
         if len(calls) == 1:
             outcomes: Outcomes = {calls[0].field.name: await _outcome(calls[0], context, root)}
+            has_list = calls[0].field.is_list
         else:
             outcomes = await self._outcomes_of(calls, operation.kind, context, root)
+            has_list = any(call.field.is_list for call in calls)
+        is_answer_long = has_list and _is_answer_long(operation, calls, outcomes)
         try:
+            if is_answer_long:
+                completed = [(call.field, _result(outcomes, call.field.name)) for call in calls]
+                return await self._builder.data(completed, operation.document.widths(operation.node))
             return {
                 "data": {call.field.name: call.field.complete(_result(outcomes, call.field.name)) for call in calls}
             }
+        except RequestRefused:
+            raise
         except Exception:  # noqa: BLE001 - in a resolver, or in completing what it returned
             # graphql-core knows what is to be said.
-            return await self.execute_plainly(operation, context, root, outcomes)
+            return await self.execute_plainly(operation, context, root, outcomes, is_answer_long=is_answer_long)
 
     async def execute_plainly(
-        self, operation: Operation, context: Any, root: object = None, outcomes: Outcomes | None = None
+        self,
+        operation: Operation,
+        context: Any,
+        root: object = None,
+        outcomes: Outcomes | None = None,
+        *,
+        is_answer_long: bool = False,
     ) -> Response:
         """The same by graphql-core, from the first to the last step.
 
         outcomes: what root fields returned or raised already; they are not called again.
         """
-        result = execute(
+        run = partial(
+            execute,
             self._schema,
             operation.ast(),
             root,
@@ -158,6 +157,8 @@ class Executor:
             operation_name=operation.name,
             middleware=None if outcomes is None else [_replay(outcomes)],
         )
+        # With what was returned already nothing is awaited: a long answer can be completed in slices.
+        result: Any = await self._slices.run(run) if is_answer_long else run()
         if isawaitable(result):
             result = await result
         _refuse_unbegun(result)
@@ -235,6 +236,15 @@ def _calls(operation: Operation) -> Sequence[Call] | None:
         return None
 
 
+def _is_answer_long(operation: Operation, calls: Sequence[Call], outcomes: Outcomes) -> bool:
+    for call in calls:
+        if call.field.is_list and is_long(
+            outcomes.get(call.field.name), operation.document.widths(operation.node)[call.field.name]
+        ):
+            return True
+    return False
+
+
 def _result(outcomes: Outcomes, name: str) -> Any:
     """What the field returned. Raises what it raised, and KeyError where it was not called."""
     outcome = outcomes[name]
@@ -255,6 +265,7 @@ def _replay(outcomes: Outcomes) -> Callable[..., Any]:
     """Middleware of graphql-core: in the place of resolvers, what they returned or raised already."""
 
     def resolve(resolver: Resolver, root: object, info: GraphQLResolveInfo, **given: Any) -> Any:
+        breathe()
         if info.path.prev is not None or info.path.key not in outcomes:
             return resolver(root, info, **given)
         outcome = outcomes[str(info.path.key)]

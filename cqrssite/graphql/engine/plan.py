@@ -66,6 +66,7 @@ class RootField(NamedTuple):
     """Arguments by the name of their variable, and whether they must not be null."""
     number: int
     """Its own, in this process: two fields of one number are one."""
+    is_list: bool = False
 
     def arguments(self, literals: Sequence[Literal], variables: Mapping[str, Any]) -> dict[str, Any]:
         """What the resolver is called with. Raises NotCovered where graphql-core says that it must not be called."""
@@ -167,7 +168,15 @@ def _root_field(root: GraphQLObjectType, name: str, nodes: list[FieldNode], coll
     if isinstance(field.type, GraphQLList):
         complete = Once(complete)
     return RootField(
-        name, node.name.value, field.resolve, complete, constants, tuple(literals), tuple(variables), next(_numbers)
+        name,
+        node.name.value,
+        field.resolve,
+        complete,
+        constants,
+        tuple(literals),
+        tuple(variables),
+        next(_numbers),
+        isinstance(complete, Once),
     )
 
 

@@ -10,6 +10,7 @@ the origin, the type and the size of a request. Where the specification only rec
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
@@ -20,9 +21,10 @@ from graphql import OperationType
 from cqrssite.asgi_apps import Receive, Scope, Send
 from cqrssite.graphql.actor import actor_of
 from cqrssite.graphql.context import Context, Services, WebSettings, settle_seconds
-from cqrssite.graphql.engine.errors import BAD_USER_INPUT, Formatted, RequestRefused, plain
-from cqrssite.graphql.engine.executor import Operation
-from cqrssite.graphql.errors import INTERNAL_SERVER_ERROR, UNAVAILABLE, BadInput, format_exception
+from cqrssite.graphql.engine.answers import HELD, LONG, Hold, check_size
+from cqrssite.graphql.engine.errors import BAD_USER_INPUT, UNAVAILABLE, Formatted, RequestRefused, plain
+from cqrssite.graphql.engine.operation import Operation
+from cqrssite.graphql.errors import INTERNAL_SERVER_ERROR, BadInput, format_exception
 from cqrssite.graphql.http import graphiql
 from cqrssite.graphql.http.negotiation import GRAPHQL_RESPONSE, JSON, content_type_error, response_type, wants_page
 from cqrssite.graphql.http.origins import HostPolicy, OriginPolicy, headers_of
@@ -32,6 +34,8 @@ from cqrssite.serving.deadlines import Deadlines
 
 MAX_BODY = 256 * 1024
 """Bytes of a request's body, and of its query string."""
+PIECE = 64 * 1024
+"""Bytes of a long body that are sent in one go."""
 REQUEST_SECONDS = 30.0
 """How long an operation may take."""
 
@@ -48,6 +52,8 @@ class Reply(NamedTuple):
     status: int
     headers: Headers
     body: bytes = b""
+    hold: Hold | None = None
+    """What counts a long body until it is sent."""
 
 
 class _Refused(Exception):
@@ -84,7 +90,23 @@ class GraphQLEndpoint:
         if b"origin" in headers and self._origins.is_allowed(headers):
             head.append((b"access-control-allow-origin", headers[b"origin"]))
         await send({"type": "http.response.start", "status": reply.status, "headers": head})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else reply.body})
+        body = b"" if scope["method"] == "HEAD" else reply.body
+        if len(body) >= LONG:
+            await self._send_long(body, reply.hold, send)
+        else:
+            await send({"type": "http.response.body", "body": body})
+
+    async def _send_long(self, body: bytes, hold: Hold | None, send: Send) -> None:
+        """Sends a body in pieces, each when the client has taken those before; then the server takes its next request.
+
+        A client that takes none for as long as an operation may take is left: the server closes its connection.
+        """
+        with hold or HELD.hold(0), suppress(TimeoutError):
+            for start in range(0, len(body), PIECE):
+                with self._deadlines.limit():
+                    await send({"type": "http.response.body", "body": body[start : start + PIECE], "more_body": True})
+            with self._deadlines.limit():
+                await send({"type": "http.response.body", "body": b""})
 
     async def _reply(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Reply | None:
         if error := self._hosts.error(headers):
@@ -151,10 +173,10 @@ class GraphQLEndpoint:
         except BadInput as error:
             return _error(400, str(error), media_type=media_type)
         try:
-            operation = await self._executor.prepare(request)
+            operation = self._executor.find(request) or await self._executor.prepare(request)
             if only_queries and operation.kind is not OperationType.QUERY:
                 return _error(405, f"a {operation.kind.value} is not executed by GET", (b"allow", b"POST"))
-            return _json(200, await self._execute(operation, headers), media_type)
+            return _long(_json(200, await self._execute(operation, headers), media_type))
         except RequestRefused as refused:
             return _refusal(refused.errors, media_type)
         except Exception as error:  # noqa: BLE001 (it is logged there)
@@ -165,7 +187,9 @@ class GraphQLEndpoint:
         if operation.kind is OperationType.SUBSCRIPTION:
             message = "subscriptions are served over WebSocket, by the graphql-transport-ws protocol, at this address"
             raise RequestRefused([plain(message, BAD_USER_INPUT)])
-        context = Context(self._gateway, partial(actor_of, headers), settle_seconds=self._settle_seconds)
+        context = Context(
+            self._gateway, partial(actor_of, headers), settle_seconds=self._settle_seconds, width=operation.width
+        )
         try:
             with self._deadlines.limit():
                 return await self._executor.execute(operation, context)
@@ -229,6 +253,14 @@ def _error(status: int, message: str, *headers: tuple[bytes, bytes], media_type:
     """The reply to a malformed or forbidden request."""
     reply = _json(status, {"errors": [plain(message, BAD_USER_INPUT)]}, media_type)
     return reply._replace(headers=[*reply.headers, *headers])
+
+
+def _long(reply: Reply) -> Reply:
+    """The reply, counted until it is sent where it is long. Raises RequestRefused where it is too long, or one more."""
+    if len(reply.body) < LONG:
+        return reply
+    check_size(len(reply.body))
+    return reply._replace(hold=HELD.hold(len(reply.body)))
 
 
 def _json(status: int, content: dict[str, Any], media_type: str) -> Reply:

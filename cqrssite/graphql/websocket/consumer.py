@@ -22,9 +22,9 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from cqrssite.asgi_apps import Message, Receive, Scope, Send
 from cqrssite.graphql.actor import actor_of
 from cqrssite.graphql.context import Context, Services, WebSettings, settle_seconds
-from cqrssite.graphql.engine.errors import BAD_USER_INPUT, plain
+from cqrssite.graphql.engine.errors import BAD_USER_INPUT, UNAVAILABLE, plain
 from cqrssite.graphql.engine.request import GraphQLRequest
-from cqrssite.graphql.errors import UNAVAILABLE, BadInput
+from cqrssite.graphql.errors import BadInput
 from cqrssite.graphql.http.origins import HostPolicy, OriginPolicy, headers_of
 from cqrssite.graphql.http.request import read_request
 from cqrssite.graphql.websocket.flow_control import SendWindow, WindowFull
@@ -75,7 +75,9 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
         self._initialised = False
         self._closed = False
         self._watch: asyncio.Task[None] | None = None
-        self._operations = SocketOperations(self._context, self._send_text, self._close)
+        self._operations = SocketOperations(
+            self._context, partial(self._window.reserve, 0), self._send_text, self._close
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one event after the other. (Channels makes a task for each, for channel layers.)"""
@@ -186,8 +188,10 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
         else:
             self._operations.start(operation_id, request)
 
-    def _context(self) -> Context:
-        return Context(self._gateway, partial(actor_of, self._headers), settle_seconds=self._settle_seconds)
+    def _context(self, width: Callable[[], int]) -> Context:
+        return Context(
+            self._gateway, partial(actor_of, self._headers), settle_seconds=self._settle_seconds, width=width
+        )
 
     async def _watch_client(self) -> None:
         """Closes a socket without a timely connection_init or pong."""

@@ -10,10 +10,11 @@ from graphql import OperationType
 
 from cqrs.query.errors import SubscriberTooSlow
 from cqrssite.graphql.context import Context
-from cqrssite.graphql.engine.errors import RequestRefused, plain
-from cqrssite.graphql.engine.executor import Operation
+from cqrssite.graphql.engine.answers import HELD, LongResponse, check_size
+from cqrssite.graphql.engine.errors import UNAVAILABLE, RequestRefused, plain
+from cqrssite.graphql.engine.operation import Operation
 from cqrssite.graphql.engine.request import GraphQLRequest
-from cqrssite.graphql.errors import UNAVAILABLE, FeedEnded, format_exception
+from cqrssite.graphql.errors import FeedEnded, format_exception
 from cqrssite.graphql.schema import executor
 from cqrssite.graphql.websocket.flow_control import WindowFull
 
@@ -34,11 +35,13 @@ class SocketOperations:
 
     def __init__(
         self,
-        new_context: Callable[[], Context],
+        new_context: Callable[[Callable[[], int]], Context],
+        ready: Callable[[], Awaitable[None]],
         send: Callable[[str], Awaitable[None]],
         close: Callable[[int, str], Awaitable[None]],
     ) -> None:
         self._new_context = new_context
+        self._ready = ready
         self._send = send
         self._close = close
         self._executor = executor()
@@ -95,7 +98,7 @@ class SocketOperations:
 
     async def _answer(self, operation_id: str, request: GraphQLRequest) -> None:
         operation = await self._prepare(request)
-        context = self._new_context()
+        context = self._new_context(operation.width)
         if operation.kind is OperationType.SUBSCRIPTION:
             # The payload is the same text for all sockets; only the id around it is this operation's.
             start = f'{{"id":{orjson.dumps(operation_id).decode()},"type":"next","payload":'
@@ -103,6 +106,8 @@ class SocketOperations:
                 async for payload in payloads:
                     await self._send(f"{start}{payload}}}")
             return
+        # As long as the client does not take what it was sent, nothing more is made for it.
+        await self._ready()
         response = await self._execute(operation, context)
         await self._send_json({"id": operation_id, "type": "next", "payload": response})
 
@@ -128,4 +133,7 @@ class SocketOperations:
             del self._tasks[operation_id]
 
     async def _send_json(self, message: dict[str, Any]) -> None:
-        await self._send(orjson.dumps(message).decode())
+        text = orjson.dumps(message).decode()
+        check_size(len(text))
+        with HELD.hold(0 if isinstance(message.get("payload"), LongResponse) else len(text)):
+            await self._send(text)

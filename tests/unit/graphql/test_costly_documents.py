@@ -2,19 +2,25 @@
 
 import asyncio
 import gc
+import itertools
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import pairwise
 
 import pytest
+import websockets
 from graphql import get_introspection_query
 
 from cqrssite.graphql.engine.documents import Documents
 from cqrssite.graphql.engine.errors import RequestRefused
 from cqrssite.graphql.engine.slices import Slices, breathe
 from cqrssite.graphql.schema import schema
+from cqrssite.graphql.websocket.consumer import PROTOCOL
 from tests.support.costly import documents
+from tests.support.fake_gateway import FakeGateway
+from tests.support.graphql_server import body, read_response, served
 
 
 def circle(number: int) -> str:
@@ -222,3 +228,74 @@ async def test_work_that_is_begun_is_bounded_by_its_size() -> None:
 async def test_what_work_raises_its_caller_gets() -> None:
     with pytest.raises(ZeroDivisionError):
         await Slices().run(lambda: 1 // 0)
+
+
+# --- Over sockets of a real server
+
+
+SOURCES = [source for _, source in documents(150, seed=7)]
+
+
+async def attack_by_http(port: int) -> None:
+    """Sends one costly document after the other, without waiting for answers."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    numbers = itertools.count()
+    taking = asyncio.create_task(reader.read(-1))
+    try:
+        for source in itertools.cycle(SOURCES):
+            writer.write(body(f"#{next(numbers)}\n{source}"))
+            await writer.drain()
+    finally:
+        taking.cancel()
+        writer.close()
+
+
+async def attack_by_socket(port: int) -> None:
+    client = await websockets.connect(
+        "ws://testserver/graphql", host="127.0.0.1", port=port, subprotocols=[websockets.Subprotocol(PROTOCOL)]
+    )
+    await client.send('{"type":"connection_init"}')
+    await client.recv()
+    numbers = itertools.count()
+    async with client:
+        for source in itertools.cycle(SOURCES):
+            # Another one each time: none is refused because it was refused before.
+            message = {
+                "type": "subscribe",
+                "id": str(next(numbers)),
+                "payload": {"query": f"#{next(numbers)}\n{source}"},
+            }
+            await client.send(json.dumps(message))
+
+
+@pytest.mark.parametrize("attack", [attack_by_http, attack_by_socket])
+async def test_another_client_is_answered_beside_one_that_sends_costly_documents(
+    attack: Callable[[int], Awaitable[None]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway = FakeGateway()
+    gateway.reader.add("a", "Ada")
+    with no_collector():
+        taken = await measured(gateway, attack)
+    with capsys.disabled():
+        print(f"\nbeside {attack.__name__}: p50 {1e3 * taken[100]:.1f} ms, p99 {1e3 * taken[197]:.1f} ms")
+    # 100 ms where nothing else runs, with attacker and client in the server's own process.
+    assert taken[197] < 0.3
+
+
+async def measured(gateway: FakeGateway, attack: Callable[[int], Awaitable[None]]) -> list[float]:
+    """How long 200 requests took beside the attack, in seconds, the shortest first."""
+    async with served(gateway) as port:
+        attacking = asyncio.create_task(attack(port))
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        taken = []
+        for _ in range(200):
+            begun = time.perf_counter()
+            writer.write(body(PLAIN))
+            assert (await read_response(reader))["data"] == {"contact": {"id": "a", "name": "Ada"}}
+            taken.append(time.perf_counter() - begun)
+            await asyncio.sleep(0.005)
+        writer.close()
+        assert not attacking.done() or attacking.exception() is None
+        attacking.cancel()
+        await asyncio.gather(attacking, return_exceptions=True)
+    return sorted(taken)

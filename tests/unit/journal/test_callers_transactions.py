@@ -97,7 +97,7 @@ class TestNobodyWaits:
             await eventually(lambda: not journal.is_settled(id_of(command)))
             assert (await row(id_of(command))).state == "APPLIED"
 
-    async def test_a_row_that_is_being_cancelled_is_adopted_later_and_nothing_of_its_aggregate_before_it(self) -> None:
+    async def test_a_row_that_is_being_cancelled_is_claimed_later_and_nothing_of_its_aggregate_before_it(self) -> None:
         async with open_journal() as journal:
             first, second, other = [await aupdate_contact(its_id, "Ada") for its_id in ("c1", "c1", "c2")]
             async with open_transaction(lambda: cancel_command(first.command_id)):
@@ -164,7 +164,7 @@ async def test_what_is_rolled_back_never_happened() -> None:
         assert journal.unsettled == 0
 
 
-async def test_the_journal_is_not_written_while_there_is_nothing_to_adopt(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_journal_is_not_written_while_there_is_nothing_to_claim(monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_journal() as journal:
         await journal.accept([commands.update("c1")])
 

@@ -711,8 +711,8 @@ class TestClaiming:
         numbers = [found.number for found in await rows_in_order()]
         async with open_journal("gateway-2") as two, open_journal("gateway-3") as three:
             claimed = await asyncio.gather(
-                two.write(lambda: rows.claim("gateway-2", "gateway-1", numbers)),
-                three.write(lambda: rows.claim("gateway-3", "gateway-1", numbers)),
+                two.write(lambda: rows.take_over("gateway-2", "gateway-1", numbers)),
+                three.write(lambda: rows.take_over("gateway-3", "gateway-1", numbers)),
             )
         assert [entry.command_id for records in claimed for entry in records] == [id_of(unsent)]
 

@@ -69,7 +69,7 @@ def test_a_command_is_journaled_without_an_owner() -> None:
 
 
 @pytest.mark.django_db(databases=["default", "contacts"], transaction=True)
-async def test_commands_of_one_contact_are_chained_by_the_gateway_that_adopts_them() -> None:
+async def test_commands_of_one_contact_are_chained_by_the_gateway_that_claims_them() -> None:
     first = await aadd_contact("Ada")
     await aupdate_contact(first.contact_id, "Ada Lovelace", expected_version=1)
     third = await adelete_contact(first.contact_id)

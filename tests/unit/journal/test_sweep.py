@@ -3,6 +3,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -16,6 +17,7 @@ from cqrs.journal.clock import Clock, now
 from cqrs.journal.delivery import AtLeastOnce, Delivery, choose
 from cqrs.journal.journal import Journal
 from cqrs.journal.models import Command as Row
+from cqrs.journal.record import Record
 from cqrs.journal.relay import Relay
 from cqrs.journal.sweep import Sweep
 from protocol import topics
@@ -281,6 +283,36 @@ class TestRepair:
             await one.sweep.repair()
             assert one.link.sent_ids() == [id_of(command)]
 
+    async def test_while_all_that_is_known_waits_for_its_time_nothing_is_looked_for(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        looks: list[object] = []
+        real = rows.due_before
+
+        def counted(*arguments: Any) -> list[Record]:
+            looks.append(arguments)
+            return real(*arguments)
+
+        monkeypatch.setattr(rows, "due_before", counted)
+        async with gateway() as one:
+            await one.first_round()
+            looks.clear()
+            for _ in range(5):
+                await one.sweep._repair_unless_quiet()
+            assert looks == []
+            (lost,) = await one.send("c1")
+            await age(5, lost)
+            one.fall_silent()
+            await one.sweep._repair_unless_quiet()
+            assert one.reader.asked == [lost]
+            looks.clear()
+            for _ in range(5):
+                await one.sweep._repair_unless_quiet()
+            assert looks == []
+            one.sweep.begin_again()
+            await one.sweep._repair_unless_quiet()
+            assert one.reader.asked == [lost, lost]
+
     async def test_a_settled_command_is_forgotten(self) -> None:
         async with gateway() as one:
             await one.first_round()
@@ -454,6 +486,18 @@ class TestPickingUp:
             ours.relay.on_message(topics.HELLO, b"")
             await ours.sweep.pick_up()
             assert ours.link.sent_ids() == [command_id, command_id]
+
+    async def test_what_an_operator_decides_is_sent_also_where_the_relay_has_begun_again(self) -> None:
+        async with gateway() as ours:
+            (command_id,) = await ours.send("c1")
+            ours.journal.settle([notice(command_id, Notice.PARKED, version=None, number=5)])
+            await eventually(lambda: not ours.journal._completions._to_record)
+            ours.relay.on_connect()
+            await eventually(lambda: ours.relay.lag == 0)
+            ours.link.messages.clear()
+            await operate(ours, command_id, 5)
+            await ours.sweep.pick_up()
+            assert ours.link.sent_ids() == [command_id]
 
     async def test_a_newer_notice_is_what_came_of_it_and_an_older_is_not(self) -> None:
         async with gateway() as ours:

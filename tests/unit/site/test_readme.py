@@ -13,6 +13,7 @@ from cqrssite.graphql.schema import schema
 
 README = (BASE_DIR / "README.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+DECLARATION, VIEW, TEST = PYTHON
 DOCUMENTS = re.findall(r"```graphql\n(.*?)```", README, re.DOTALL)
 
 
@@ -23,20 +24,24 @@ def test_a_document_of_the_readme_is_valid(document):
 
 def test_the_readme_has_documents_and_python():
     assert len(DOCUMENTS) >= 6
-    assert len(PYTHON) == 2
+    assert len(PYTHON) == 3
+
+
+def test_the_declaration_that_the_readme_shows_is_that_of_contacts():
+    assert DECLARATION in (BASE_DIR / "database_service" / "aggregate.py").read_text()
 
 
 @pytest.mark.django_db(databases=["default", "contacts"])
 def test_the_test_that_the_readme_shows_passes():
     names: dict = {}
-    exec(compile(PYTHON[1], "README.md", "exec"), names)
+    exec(compile(TEST, "README.md", "exec"), names)
     names["test_a_contact_is_added"]()
 
 
 @pytest.mark.django_db
 def test_the_view_that_the_readme_shows_answers(rf, django_user_model):
     names: dict = {}
-    exec(compile(PYTHON[0], "README.md", "exec"), names)
+    exec(compile(VIEW, "README.md", "exec"), names)
     request = rf.post("/", {"name": "Ada"})
     request.user = django_user_model(username="grace")
     answer = names["sign_up"](request)
@@ -57,7 +62,10 @@ def test_every_make_target_of_the_readme_exists():
 
 def test_every_file_that_the_readme_names_exists():
     names = set(
-        re.findall(r"(?:\]\(|`)((?:docs|tests|cqrssite|contacts_write|contacts_read|protocol)/[\w./-]*)", README)
+        re.findall(
+            r"(?:\]\(|`)((?:docs|tests|cqrs|cqrssite|contacts_write|contacts_read|database_service|chaos|benchmarks|protocol)/[\w./-]*)",
+            README,
+        )
     )
     missing = sorted(name for name in names if not (BASE_DIR / name).exists())
     assert missing == []

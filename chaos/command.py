@@ -19,6 +19,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--kills", type=int, default=15, help="how often a process is struck")
     parser.add_argument("--gateways", type=int, default=2, help="gateway processes on one journal")
     parser.add_argument("--broker", choices=("amqtt", "mosquitto"), default="amqtt")
+    parser.add_argument("--ring", action="store_true", help="each gateway is a whole ring in one process (runring)")
+    parser.add_argument("--database-url", default="", help="of a PostgreSQL for journal and store; else SQLite's files")
     parser.add_argument("--rate", type=float, default=150.0, help="commands a second")
     parser.add_argument("--delay", type=float, default=0.3, help="seconds from acceptance to commit")
     parser.add_argument("--commands", type=int, default=0, help="go on until so many were accepted")

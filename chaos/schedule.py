@@ -59,7 +59,7 @@ def rounds(
         yield Round(
             pause=dice.uniform(0.0, 0.2),
             processes=tuple(_fault(dice, PROCESS_FAULTS, name, 0.0, 0.8) for name in struck),
-            links=(_link_fault(dice, links, mqtt_links),) if dice.random() < 0.4 else (),
+            links=(_link_fault(dice, links, mqtt_links),) if links and dice.random() < 0.4 else (),
         )
 
 

@@ -24,6 +24,7 @@ class System:
     """Broker, database, reader, writer and gateways, and the links between them.
 
     folder: gets the databases and the logs. broker: "amqtt" or "mosquitto".
+    database_url: of a PostgreSQL database for journal and store; empty: each is in a file of the folder.
     programs: by kind of process, the command run in the place of `manage.py`, for tests that plant a bug.
     """
 
@@ -34,6 +35,7 @@ class System:
         gateways: int = 2,
         broker: str = "amqtt",
         delay: float = 0.3,
+        database_url: str = "",
         programs: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.processes: dict[str, Process] = {}
@@ -44,6 +46,7 @@ class System:
         self._folder = folder
         self._broker_kind = broker
         self._delay = delay
+        self._databases = {"journal_url": database_url, "database_url": database_url} if database_url else {}
         self._programs = programs or {}
         self._writer_subscribed = asyncio.Event()
 
@@ -67,6 +70,10 @@ class System:
     async def end(self) -> list[str]:
         """Ends all processes in order by SIGTERM; returns the names of those that had to be killed."""
         return [name for name, process in reversed(self.processes.items()) if not await process.stop()]
+
+    async def show_notices(self) -> str:
+        """The address at which all notices can be read, once the load has ended."""
+        return self.reader_address
 
     async def _migrate(self) -> None:
         (self._folder / "var").mkdir(parents=True, exist_ok=True)
@@ -158,6 +165,7 @@ class System:
             "broker_bind": self._broker,
             "database_bind": self._database,
             "reader_bind": self.reader_address,
+            **self._databases,
         }
         environment = {name: value for name, value in os.environ.items() if not name.startswith("CONTACTS_")}
         environment |= {"PYTHONUNBUFFERED": "1", "DJANGO_SETTINGS_MODULE": "cqrssite.settings"}

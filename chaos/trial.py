@@ -19,6 +19,7 @@ from chaos.load import Load
 from chaos.overdue import Overdue
 from chaos.proxy import MqttLink
 from chaos.report import HEALED_AT_MOST, Healing, Report
+from chaos.ring import RingSystem
 from chaos.subject import Subject
 from chaos.system import System
 from chaos.watch import Watching
@@ -35,7 +36,8 @@ class Plan:
     accepted. rate: commands a second.
     keep: a folder that gets databases, logs and the history, kept after the trial.
     heals_within: seconds from the last repair until nothing is overdue, and until all commands are settled at the end.
-    programs: see `System`. rounds: other faults than those that the seed gives.
+    ring: each gateway is a whole ring in its process. rounds: other faults than those that the seed gives.
+    database_url, programs: see `System`.
     """
 
     seed: int = 1
@@ -43,6 +45,8 @@ class Plan:
     kills: int = 15
     gateways: int = 2
     broker: str = "amqtt"
+    ring: bool = False
+    database_url: str = ""
     rate: float = 150.0
     delay: float = 0.3
     commands: int = 0
@@ -74,8 +78,13 @@ class Trial:
         """Raises StartError when a process does not come up, at the start or after a fault."""
         with self._folder() as folder:
             plan = self.plan
-            self._system = System(
-                folder, gateways=plan.gateways, broker=plan.broker, delay=plan.delay, programs=plan.programs
+            self._system = (RingSystem if plan.ring else System)(
+                folder,
+                gateways=plan.gateways,
+                broker=plan.broker,
+                delay=plan.delay,
+                database_url=plan.database_url,
+                programs=plan.programs,
             )
             async with self._system.running():
                 self._log(f"everything is up, in {folder}")
@@ -120,9 +129,8 @@ class Trial:
             seconds = self._clock() - began
             self._log("the load has ended; all is to be settled and seen within 10 s")
             await self._settle(watching)
-            await FinalReads(self.history, self._subject, self._process_of, self._clock).read(
-                gateways, self._system.reader_address
-            )
+            reader_address = await self._system.show_notices()
+            await FinalReads(self.history, self._subject, self._process_of, self._clock).read(gateways, reader_address)
         return seconds
 
     async def _inject_faults(self) -> None:
@@ -233,7 +241,7 @@ class Trial:
         states = Counter(sample.state for sample in {sample.command_id: sample for sample in history.outcomes}.values())
         return Report(
             seed=plan.seed,
-            broker=plan.broker,
+            broker="none: each is a whole ring" if plan.ring else plan.broker,
             gateways=plan.gateways,
             seconds=round(seconds, 1),
             faults={target: dict(counts) for target, counts in self._ordered_faults()},

@@ -1,7 +1,6 @@
 """The gateway of this process, with the contract that the project's apps speak."""
 
 import contextlib
-import logging
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -17,8 +16,6 @@ from cqrs.ring import Ring
 from cqrs.transport.codec import Codec, NoContract
 from cqrs.transport.mqtt import MqttLink
 from cqrs.transport.process import tune_collector
-
-log = logging.getLogger("cqrssite.wiring")
 
 
 class GatewayNotOpen(Exception):
@@ -58,18 +55,9 @@ def gateway() -> contextlib.AbstractAsyncContextManager[Gateway]:
     return opened(Gateway(own, reader=reader, connect=connect, codec=codec()))
 
 
-@contextlib.asynccontextmanager
-async def ring() -> AsyncIterator[Gateway]:
+def ring() -> contextlib.AbstractAsyncContextManager[Gateway]:
     """The gateway of a whole ring in this process, by the project's settings."""
-    own = conf.current()
-    async with opened(Ring(own)) as gateway:
-        log.info(
-            "the whole ring is in this process: commands are kept in %s, and take effect in %s %g s after they were"
-            " accepted",
-            *(engine_of(alias).place for alias in (own.journal, own.store)),
-            own.delay,
-        )
-        yield gateway
+    return opened(Ring(conf.current()))
 
 
 def codec() -> Codec:

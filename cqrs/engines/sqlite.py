@@ -6,7 +6,6 @@ import fcntl
 import json
 import re
 import sqlite3
-import time
 from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -113,7 +112,7 @@ class SqliteEngine(Engine):
         with contextlib.closing(_CommitCount(self.place)) as count:
             pause, noted, seen = every, 0.0, None
             while True:
-                now, version = time.monotonic(), count.read()
+                now, version = asyncio.get_running_loop().time(), count.read()
                 if version != seen or now - noted >= LATEST:
                     pause, noted, seen = every, now, version
                     yield

@@ -5,7 +5,6 @@ import itertools
 import logging
 import queue
 import threading
-import time
 from collections.abc import Callable, Container, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
@@ -78,7 +77,7 @@ class Committer:
         # Up to this number every row has been seen. Only the thread writes it.
         self.head = 0
         # None ends the thread.
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job | None] = clock.inbox()
         self._committed_at = 0.0
         self._last_size = 0
         self._stopped = False
@@ -137,7 +136,7 @@ class Committer:
                 group, ending = self._take()
                 if group:
                     self._commit(group)
-                    self._committed_at = time.monotonic()
+                    self._committed_at = self._clock.monotonic()
                     self._last_size = len(group)
             connections[rows.database()].close()
         except BaseException as error:  # noqa: BLE001  # `watch` raises it
@@ -151,8 +150,8 @@ class Committer:
         group: list[_Job] = []
         job = self._jobs.get()
         spacing = BUSY_SPACING if self._last_size >= BUSY else SPACING
-        if (left := self._committed_at + spacing - time.monotonic()) > 0:
-            time.sleep(left)
+        if (left := self._committed_at + spacing - self._clock.monotonic()) > 0:
+            self._clock.sleep(left)
         while job is not None:
             group.append(job)
             if len(group) == MAX_GROUP:

@@ -70,10 +70,10 @@ def levels() -> tuple[int, bool]:
     return highest, bool(waiting)
 
 
-def _one(statement: str) -> Any:
+def _one(statement: str, values: Sequence[Any] = ()) -> Any:
     """The one row of a statement that is asked so often that building it by the ORM would cost more than it does."""
     with connections[database()].cursor() as cursor:
-        cursor.execute(statement)
+        cursor.execute(statement, values)
         return cursor.fetchone()
 
 
@@ -144,6 +144,15 @@ def queued_of(owner: str, after: int, up_to: int, limit: int, *, unsent: bool) -
 
 def due_before(moment: datetime, after: tuple[datetime, int] | None, limit: int) -> list[Record]:
     """The first unsettled rows due before `moment`, by due time and number, after those given."""
+    adapt = connections[database()].ops.adapt_datetimefield_value
+    earliest = [] if after is None else [adapt(after[0])]
+    (some,) = _one(
+        f"SELECT EXISTS (SELECT 1 FROM {TABLE} WHERE settled_at IS NULL AND number > 0 AND takes_effect_at < %s"
+        f"{' AND takes_effect_at >= %s' if earliest else ''})",
+        [adapt(moment), *earliest],
+    )
+    if not some:
+        return []
     rows = _numbered().filter(takes_effect_at__lt=moment)
     if after is not None:
         time, number = after

@@ -43,6 +43,16 @@ def test_every_promise_is_kept_for_an_aggregate_that_a_setting_adds() -> None:
 
 
 @pytest.mark.e2e
+@pytest.mark.timeout(120)
+def test_every_promise_is_kept_by_a_process_that_is_the_whole_ring() -> None:
+    trial = Trial(Plan(seed=21, kills=6, rate=80, ring=True, gateways=1), progress=print)
+    report = asyncio.run(trial.run())
+    assert report.violations == [], excerpts(trial.history, report.violations)
+    assert report.kills == 6
+    assert report.commands["APPLIED"] > 50
+
+
+@pytest.mark.e2e
 async def test_an_interrupted_trial_ends_everything_it_started(tmp_path: Path) -> None:
     trial = await asyncio.create_subprocess_exec(
         sys.executable,

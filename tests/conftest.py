@@ -34,5 +34,5 @@ def django_db_modify_db_settings(request: pytest.FixtureRequest, tmp_path_factor
 
 @pytest.fixture(scope="session")
 def django_db_keepdb(request: pytest.FixtureRequest) -> bool:
-    """On PostgreSQL the databases end with the server of this run: dropping them fails while any thread is connected."""
+    """On PostgreSQL databases end with the server of this run: they cannot be dropped while any thread is connected."""
     return bool(request.config.getoption("--reuse-db")) or request.config.getoption("--engine") == "postgresql"

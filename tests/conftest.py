@@ -30,3 +30,9 @@ def django_db_modify_db_settings(request: pytest.FixtureRequest, tmp_path_factor
         with contextlib.suppress(AttributeError):
             # Of the engine that the settings named.
             del connections[alias]
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb(request: pytest.FixtureRequest) -> bool:
+    """On PostgreSQL the databases end with the server of this run: dropping them fails while any thread is connected."""
+    return bool(request.config.getoption("--reuse-db")) or request.config.getoption("--engine") == "postgresql"

@@ -400,12 +400,12 @@ class TestFailures:
         monkeypatch.setattr(completions, "RECORD_AGAIN", 0.01)
         real, failures = rows.settle, 2
 
-        def failing(cursor: object, ends: Mapping[str, Settlement]) -> None:
+        def failing(cursor: object, ends: Mapping[str, Settlement]) -> object:
             nonlocal failures
             if failures:
                 failures -= 1
                 raise OperationalError("database is locked")
-            real(cursor, ends)  # type: ignore[arg-type]
+            return real(cursor, ends)  # type: ignore[arg-type]
 
         monkeypatch.setattr(rows, "settle", failing)
         async with open_journal() as journal:

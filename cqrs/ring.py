@@ -7,7 +7,7 @@ a process had taken and not brought to its end, and the store knows what it has 
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 
 from cqrs.background import Background, end_process
@@ -19,6 +19,7 @@ from cqrs.store.services import StoreServices
 from cqrs.transport.codec import NoContract
 from cqrs.transport.in_process import InProcessChannel
 from cqrs.transport.in_process_broker import InProcessBroker
+from cqrs.transport.link import Link
 from cqrs.writer.apply_client import WriteClient
 from cqrs.writer.writer import Writer
 
@@ -54,10 +55,9 @@ class Ring:
         """Raises StartError when the store's database is not what it has to be."""
         async with contextlib.AsyncExitStack() as opened:
             await self._start_store(opened)
-            reader = ReadClient(PLACE, channel_to=self._channel_to)
             gateway = Gateway(
                 self._settings,
-                reader=reader,
+                reader=self._reader(),
                 connect=self._connect,
                 codec=NoContract(),
                 clock=self._clock,
@@ -71,6 +71,18 @@ class Ring:
     async def __aexit__(self, *_exception: object) -> None:
         """Ends the transaction under way; what waits is in the journal."""
         await self._closing.aclose()
+
+    @contextlib.asynccontextmanager
+    async def without_gateway(self) -> AsyncIterator[tuple[ReadClient, Link]]:
+        """The reader of the ring, and a link by which to send it commands, to be run. Raises StartError."""
+        async with contextlib.AsyncExitStack() as opened:
+            await self._start_store(opened)
+            self._start_writer(opened)
+            reader = await opened.enter_async_context(self._reader())
+            yield reader, self._connect(topics=(), on_message=lambda _topic, _payload: None, on_connect=lambda: None)
+
+    def _reader(self) -> ReadClient:
+        return ReadClient(PLACE, channel_to=self._channel_to)
 
     async def _start_store(self, opened: contextlib.AsyncExitStack) -> None:
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -90,6 +90,30 @@ async def test_broker_and_services_take_over_what_a_ring_left_and_a_ring_what_th
     assert len(seen) == 2 * MANY + 1
 
 
+async def test_a_reset_database_gets_back_what_the_journal_holds_without_broker_and_services(stack: Stack) -> None:
+    ring = stack.ring()
+    stack.start()
+    async with Client(stack.url) as client:
+        commands = await send(client)
+        await assert_applied_once_and_in_order(stack.url, commands)
+    ring.terminate()
+    for file in stack.var.glob("contacts.sqlite3*"):
+        file.unlink()
+    run_manage(stack, "migrate", "--database", "contacts", "--verbosity", "0")
+    stack.start(ready=False)
+    async with Client(stack.url) as client:
+
+        async def is_recognised() -> bool:
+            return "it was reset" in (await client.readiness())["history"].get("why", "")
+
+        await eventually(is_recognised, within=20, what="the reset is recognised")
+        assert await client.names() == []
+        told = run_manage(stack, "replaycommands", "--ring").stdout
+        assert f"replayed: {2 * MANY} commands" in told
+        await eventually(client.is_whole, within=20, what="/readyz says ready")
+        assert sorted(await client.names()) == sorted(f"last {number}" for number in range(MANY))
+
+
 async def test_two_on_one_postgresql_see_each_others_commands_and_finish_them(server: Cluster) -> None:
     url = server.create_database()
     with Stack(delay=DELAY, migrated=False, journal_url=url, database_url=url) as stack:

@@ -16,6 +16,8 @@ from cqrs.query.client import ReadClient
 from cqrs.query.errors import ReadError
 from cqrs.recovery.redrive import Redrive, Redriven
 from cqrs.recovery.redrive_rows import Plan
+from cqrs.ring import Ring
+from cqrs.transport.link import Link
 from cqrs.transport.mqtt import MqttLink
 from cqrs.transport.process import StartError, run
 from cqrssite.wiring import check_migrated, codec
@@ -28,26 +30,27 @@ class Command(BaseCommand):
     help = (
         "After the database was reset or restored from a backup: replays what the journal says was applied"
         " since, in the order first applied, once; then what waits is sent. Broker, database, reader and writer have"
-        " to run. Interrupted, it can be begun again."
+        " to run, or nothing of these with --ring. Interrupted, it can be begun again."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--ring", action="store_true", help="replay in this process, where runring runs the ring")
         only = parser.add_mutually_exclusive_group()
         only.add_argument(
             "--dry-run", action="store_true", help="only tell what would be replayed, and what is missing"
         )
         only.add_argument("--none", action="store_true", help="replay nothing: go on without what was lost")
 
-    def handle(self, *, dry_run: bool, none: bool, **_options: Any) -> None:
+    def handle(self, *, dry_run: bool, none: bool, ring: bool, **_options: Any) -> None:
         try:
-            run(self._run(dry_run, none))
+            run(self._run(dry_run, none, ring))
         except (StartError, ReadError, WriteError) as error:
             raise CommandError(str(error)) from error
 
-    async def _run(self, dry_run: bool, none: bool) -> None:
+    async def _run(self, dry_run: bool, none: bool, ring: bool) -> None:
         await sync_to_async(check_migrated)()
         own = conf.current()
-        async with ReadClient(own.reader_address, token=own.read_token) as reader:
+        async with Ring(own).without_gateway() if ring else _services(own) as (reader, link):
             async with contextlib.aclosing(reader.watch_notices("")) as batches:
                 first = await anext(batches)
             redrive = Redrive(
@@ -55,7 +58,7 @@ class Command(BaseCommand):
                 reader.get_outcomes,
                 reader.read_notices,
                 refusals=REFUSALS,
-                alone=codec() if own.single_messages else None,
+                alone=codec() if own.single_messages and not ring else None,
             )
             plan = await redrive.plan()
             if plan is None:
@@ -68,7 +71,7 @@ class Command(BaseCommand):
                 await redrive.skip()
                 self.stdout.write("goes on without what was lost")
                 return
-            async with _link() as link:
+            async with _running(link):
                 self._conclude(await redrive.run(link.publish, self._progress), plan)
 
     def _print(self, plan: Plan) -> None:
@@ -104,12 +107,17 @@ class Command(BaseCommand):
 
 
 @contextlib.asynccontextmanager
-async def _link() -> AsyncIterator[MqttLink]:
-    own = conf.current()
-    link = MqttLink(own.broker_address, name="cqrs-replay", username=own.mqtt_username, password=own.mqtt_password)
+async def _services(own: conf.Settings) -> AsyncIterator[tuple[ReadClient, Link]]:
+    async with ReadClient(own.reader_address, token=own.read_token) as reader:
+        name, password = own.mqtt_username, own.mqtt_password
+        yield reader, MqttLink(own.broker_address, name="cqrs-replay", username=name, password=password)
+
+
+@contextlib.asynccontextmanager
+async def _running(link: Link) -> AsyncIterator[None]:
     task = asyncio.create_task(link.run(), name="link")
     try:
-        yield link
+        yield
     finally:
         task.cancel()
         await asyncio.wait([task])
